@@ -55,8 +55,10 @@ pub mod mysql {
 
 pub mod net {
     pub use crate::net::{
-        Accepted, Admit, Entrance, Farewells, HeaderError, MAX_UNSENT, Network, NetworkError, Proxied,
-        ProxyFrom, ProxyHeader, Socket, SocketGuard,
+        Accepted, Acceptor, Admit, CutCause, Entrance, Farewells, HeaderError, Keepalive, Limiter,
+        MAX_UNSENT, Network, NetworkError, Parked, PortTls, Proxied, ProxyFrom, ProxyHeader, Relay,
+        RelayPort, RelayRow, RelayStats, Relays, Returned, Socket, SocketGuard, Upstream, UpstreamError,
+        is_own_port, park,
     };
 }
 

@@ -13,6 +13,7 @@ mod kernel;
 mod limit;
 mod listen;
 mod proxy;
+mod relay;
 mod rewind;
 mod silence;
 mod socket;
@@ -27,6 +28,10 @@ pub use hangup::{HangupWatch, WatchedStream};
 pub use limit::{Limiter, Permit};
 pub use listen::{keep_urgent_inline, listen};
 pub use proxy::{HeaderError, Proxied, ProxyHeader};
+pub use relay::{
+    CutCause, Parked, PortTls, Relay, RelayPort, RelayRow, RelayStats, Relays, Returned, Upstream,
+    UpstreamError, is_own_port, park,
+};
 pub use rewind::Rewind;
 pub use socket::Socket;
 pub use tls::{Secured, TLS_HELLO, Tls, TlsError, TlsFiles, trusting};

@@ -77,6 +77,11 @@ impl Accepted {
     pub fn guarded_by(self, guard: &Arc<SocketGuard>) -> Self {
         Self { stream: self.stream.guarded_by(guard), ..self }
     }
+
+    /// The socket alone.
+    pub(super) fn into_stream(self) -> Socket {
+        self.stream
+    }
 }
 
 /// Where connections of one wire enter: past the limits, to what serves them.

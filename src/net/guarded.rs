@@ -103,6 +103,13 @@ impl GuardedStream {
         Self { stream, guard }
     }
 
+    /// Passes to another guard.
+    pub(super) fn adopt(&mut self, guard: &Arc<SocketGuard>) {
+        guard.open.fetch_add(1, Ordering::AcqRel);
+        let before = std::mem::replace(&mut self.guard, guard.clone());
+        before.open.fetch_sub(1, Ordering::AcqRel);
+    }
+
     /// The socket itself: what is written to it passes the guard by.
     pub(super) fn tcp(&self) -> &TcpStream {
         &self.stream

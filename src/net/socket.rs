@@ -44,6 +44,15 @@ impl Socket {
         }
     }
 
+    /// Passes to another guard. Nothing if it has none.
+    pub(super) fn adopt(&mut self, guard: &Arc<SocketGuard>) {
+        match self {
+            Self::Plain(_) => {}
+            Self::Guarded(guarded) => guarded.adopt(guard),
+            Self::Relayed(tls) => tls.stream.get_mut().0.adopt(guard),
+        }
+    }
+
     /// The TCP socket, for its options and its state: what is written to it passes the guard by.
     pub fn tcp(&self) -> &TcpStream {
         match self {
