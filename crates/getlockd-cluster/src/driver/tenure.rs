@@ -24,7 +24,7 @@ pub struct Tenure {
     pub leader: Arc<Leader>,
     /// Where numbers start.
     pub first: Floors,
-    /// The leases that stood in the engine: key without the prefix, and record.
+    /// The leases that stood in the engine: key without the prefix (`lease/<digest>`), and record.
     pub leases: Mutex<Vec<(String, Vec<u8>)>>,
     /// When it began, for people.
     pub since: SystemTime,
@@ -104,8 +104,8 @@ impl Tenure {
         self.state.serving.cancelled().await;
     }
 
-    /// Writes leases with the next beat, each by its key without the prefix: none deletes. Of one key the last change
-    /// counts.
+    /// Writes leases with the next beat, each by its key without the prefix (`lease/<digest>`): none deletes. Of one key the
+    /// last change counts.
     ///
     /// Cancel-safe: dropped, they are written all the same.
     ///

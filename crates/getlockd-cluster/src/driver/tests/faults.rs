@@ -14,7 +14,7 @@ async fn leader_that_is_cut_off_stops_before_another_leads() {
     tenure.term.closing().cancelled().await;
     assert!(cut.elapsed() >= T / 2 && cut.elapsed() <= T * 9 / 10, "sockets close: {:?}", cut.elapsed());
     assert_eq!(tenure.cause(), Some("no beat was acknowledged in time"));
-    let write = tenure.write(put("01", "one"));
+    let write = tenure.write(put("lease/01", "one"));
     assert_eq!(write.await, Err(NotWritten::Over));
     assert!(cut.elapsed() <= T, "{:?}", cut.elapsed());
     assert!(tenure.term.is_shut());
@@ -69,7 +69,7 @@ async fn write_whose_answer_was_lost_is_made_all_the_same() {
     let tenure = a.serves().await;
     a.engine.faults().lost_answers = 2;
     let began = Instant::now();
-    assert_eq!(tenure.write(put("01", "one")).await, Ok(()));
+    assert_eq!(tenure.write(put("lease/01", "one")).await, Ok(()));
     assert!(began.elapsed() >= T / 4 && began.elapsed() < T / 2, "twice T/8: {:?}", began.elapsed());
     assert_eq!(store.value("lease/01"), Some(b"one".to_vec()));
     assert_eq!(a.engine.faults().batches, [1, 1, 1], "each try with a beat alone after it");
@@ -81,10 +81,10 @@ async fn lease_that_is_refused_costs_neither_the_seat_nor_others() {
     let store = Store::new();
     let a = Node::start("a", &store);
     let tenure = a.serves().await;
-    a.engine.faults().refused = Some("bad".into());
+    a.engine.faults().refused = Some("lease/bad".into());
     let write = |key: &str| {
         let (tenure, key) = (Arc::clone(&tenure), key.to_owned());
-        tokio::spawn(async move { tenure.write(put(&key, "x")).await })
+        tokio::spawn(async move { tenure.write(put(&format!("lease/{key}"), "x")).await })
     };
     let writes = ["01", "02", "bad", "03", "04"].map(write);
     let mut results = Vec::new();
@@ -95,7 +95,7 @@ async fn lease_that_is_refused_costs_neither_the_seat_nor_others() {
     assert_eq!(results, [Ok(()), Ok(()), refused, Ok(()), Ok(())]);
     sleep(2 * T).await;
     assert!(tenure.is_serving());
-    assert_eq!(tenure.write(put("05", "x")).await, Ok(()));
+    assert_eq!(tenure.write(put("lease/05", "x")).await, Ok(()));
 }
 
 #[tokio::test(start_paused = true)]

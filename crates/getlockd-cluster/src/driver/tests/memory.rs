@@ -164,7 +164,7 @@ impl Engine for MemoryEngine {
             let look = self.store.look();
             let may = Self::may_beat(&look, beat.term, &beat.seat, &beat.beat);
             let mut changes = vec![("beat".into(), Some(beat.beat))];
-            changes.extend(beat.leases.into_iter().map(|(key, value)| (format!("lease/{key}"), value)));
+            changes.extend(beat.leases);
             let written = self.write(look, may, changes);
             if has_leases && self.faults().lost_answers > 0 {
                 self.faults().lost_answers -= 1;
@@ -195,7 +195,7 @@ impl Engine for MemoryEngine {
             }
             let keys = self.store.keys();
             let lease = |(key, value): (&String, &Versioned)| {
-                Some((key.strip_prefix("lease/")?.to_owned(), value.value.clone()))
+                key.starts_with("lease/").then(|| (key.clone(), value.value.clone()))
             };
             Ok(Leases { records: keys.values.iter().filter_map(lease).collect() })
         })

@@ -29,15 +29,15 @@ async fn leases_are_written_and_restored_by_the_next_leader() {
     let tenure = a.serves().await;
     let b = Node::start("b", &store);
     b.follows("a").await;
-    assert_eq!(tenure.write(put("01", "one")).await, Ok(()));
-    assert_eq!(tenure.write(put("02", "two")).await, Ok(()));
-    assert_eq!(tenure.write(vec![("01".into(), None)]).await, Ok(()));
+    assert_eq!(tenure.write(put("lease/01", "one")).await, Ok(()));
+    assert_eq!(tenure.write(put("lease/02", "two")).await, Ok(()));
+    assert_eq!(tenure.write(vec![("lease/01".into(), None)]).await, Ok(()));
     a.is_killed();
     let killed = Instant::now();
     let next = b.serves().await;
     assert!(killed.elapsed() > T * 3 / 4 && killed.elapsed() < T + T / 10, "{:?}", killed.elapsed());
     assert!(next.term.number() > tenure.term.number());
-    assert_eq!(*next.leases.lock().expect("leases"), [("02".into(), b"two".to_vec())]);
+    assert_eq!(*next.leases.lock().expect("leases"), [("lease/02".into(), b"two".to_vec())]);
     assert_eq!(b.causes().last(), Some(&(Some("b".into()), "no beats")));
 }
 
@@ -48,7 +48,7 @@ async fn writes_of_a_moment_go_with_one_beat() {
     let tenure = a.serves().await;
     let writes = (0..500).map(|n| {
         let tenure = Arc::clone(&tenure);
-        tokio::spawn(async move { tenure.write(put(&format!("{n:02}"), "x")).await })
+        tokio::spawn(async move { tenure.write(put(&format!("lease/{n:02}"), "x")).await })
     });
     let writes: Vec<_> = writes.collect();
     for write in writes {
