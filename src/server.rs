@@ -84,7 +84,7 @@ impl Server {
         let quota = Quota::for_connections(max_connections, plan.users.is_some());
         let start = store.as_ref().map(|store| store.start(config.store.grace)).unwrap_or_default();
         let (cluster, term) = leader.unzip();
-        let start = Start { cluster, term, ..start };
+        let start = Start { term, cluster, ..start };
         let instance = Arc::new(Instance::new(Arc::new(InstanceConfig::new(config, plan, &quota)), start)?);
         let proxy_from = config.proxy_from();
         let acceptor = Acceptor { tasks: instance.tasks().clone(), proxy_from, ..Acceptor::default() };

@@ -340,7 +340,7 @@ async fn check_advertised(node: Arc<NodeShared>) {
             "another process answers at the address of this node; set --advertise to one that only this node has"
         ),
         Ok(Err(error)) => {
-            tracing::warn!(address, %error, "this node is not reached at its address; set --advertise")
+            tracing::warn!(address, %error, "this node is not reached at its address; set --advertise");
         }
         Err(_) => tracing::warn!(address, "this node is not reached at its address in time; set --advertise"),
     }

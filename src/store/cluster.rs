@@ -22,10 +22,10 @@ pub(crate) enum Unreadable {
     #[error("the key {0:?} is no digest of a lease; remove it")]
     Key(String),
     /// A later version wrote it.
-    #[error("lease {0} has format {1}, which this version does not read; update this node")]
+    #[error("{0} has format {1}, which this version does not read; update this node")]
     Format(String, u8),
     /// It is damaged.
-    #[error("lease {0}: {1}")]
+    #[error("{0}: {1}")]
     Record(String, BadRecord),
 }
 
@@ -53,14 +53,18 @@ fn written(lease: &DurableLease) -> (String, Option<Vec<u8>>) {
     // Formats are few.
     let mut record = vec![u8::try_from(record::format_of(lease)).unwrap_or(u8::MAX)];
     record.extend(record::encode(lease));
-    (hex(&lease.key), Some(record))
+    (name(&lease.key), Some(record))
 }
 
-fn hex(key: &Key) -> String {
-    key.bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+/// What the names of leases start with.
+const FOLDER: &str = "lease/";
+
+fn name(key: &Key) -> String {
+    key.bytes().iter().fold(FOLDER.to_owned(), |name, byte| format!("{name}{byte:02x}"))
 }
 
-fn digest(key: &str) -> Option<[u8; 32]> {
+fn digest(name: &str) -> Option<[u8; 32]> {
+    let key = name.strip_prefix(FOLDER)?;
     let is_hex = key.len() == 64 && key.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
     let mut digest = [0; 32];
     for (byte, digits) in digest.iter_mut().zip(key.as_bytes().chunks(2)).filter(|_| is_hex) {
@@ -82,7 +86,7 @@ impl Store for ClusterStore {
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), CommitError>> {
         let changes = batch.changes.into_iter().map(|(key, change)| match change.put() {
             Some(lease) => written(lease),
-            None => (hex(&key), None),
+            None => (name(&key), None),
         });
         self.write(changes.collect()).boxed()
     }
@@ -135,7 +139,10 @@ mod tests {
     fn leases_round_trip_as_records() {
         for mode in [Mode::Exclusive, Mode::Permit(3)] {
             let (key, record) = written(&lease(mode));
-            assert_eq!((key.len(), read(vec![(key, record.unwrap())]).unwrap()), (64, vec![lease(mode)]));
+            assert_eq!(
+                (key.len(), read(vec![(key, record.unwrap())]).unwrap()),
+                ("lease/".len() + 64, vec![lease(mode)])
+            );
         }
     }
 
@@ -145,11 +152,8 @@ mod tests {
         let mut later = record.unwrap();
         later[0] = 3;
         let told = read(vec![(key.clone(), later)]).unwrap_err().to_string();
-        assert_eq!(
-            told,
-            format!("lease {key} has format 3, which this version does not read; update this node")
-        );
+        assert_eq!(told, format!("{key} has format 3, which this version does not read; update this node"));
         assert!(matches!(read(vec![(key.clone(), Vec::new())]), Err(Unreadable::Format(..))));
-        assert!(matches!(read(vec![(key[1..].to_owned(), vec![1])]), Err(Unreadable::Key(_))));
+        assert!(matches!(read(vec![(key[..69].to_owned(), vec![1])]), Err(Unreadable::Key(_))));
     }
 }

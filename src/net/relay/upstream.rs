@@ -453,7 +453,7 @@ impl Questions {
     fn answered(&mut self, number: u64) -> Option<Moment> {
         let at = self.0.iter().position(|(asked, _)| *asked == number)?;
         // Answers come in order.
-        self.0.drain(..=at).last().map(|(_, asked)| asked)
+        self.0.drain(..=at).next_back().map(|(_, asked)| asked)
     }
 
     /// For how long the oldest has been waiting for its answer.
