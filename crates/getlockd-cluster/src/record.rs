@@ -114,7 +114,7 @@ pub struct HandOver {
 
 /// A record with its version, and what it says: the state of a seat, or nothing.
 #[derive(Serialize, Deserialize)]
-struct Record<T> {
+struct VersionedRecord<T> {
     v: u64,
     #[serde(flatten)]
     says: T,
@@ -130,12 +130,13 @@ enum SeatState {
 
 fn encode<T: Serialize>(says: T) -> Vec<u8> {
     // Strings and numbers cannot fail. If they did, an empty record is one that nobody reads, and nobody takes.
-    serde_json::to_vec(&Record { v: VERSION, says }).unwrap_or_default()
+    serde_json::to_vec(&VersionedRecord { v: VERSION, says }).unwrap_or_default()
 }
 
 /// None if another version wrote it, or if it is no record at all.
 fn decode<T: for<'a> Deserialize<'a>>(value: &[u8]) -> Option<T> {
-    let record: Record<T> = (value.len() <= LONGEST).then(|| serde_json::from_slice(value).ok())??;
+    let record: VersionedRecord<T> =
+        (value.len() <= LONGEST).then(|| serde_json::from_slice(value).ok())??;
     (record.v == VERSION).then_some(record.says)
 }
 
@@ -296,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn beat_is_digits_whose_order_is_that_of_n() {
+    fn order_of_beats_is_that_of_n() {
         let beat = |n, token| BeatRecord { n, floors: Floors { token, session: u32::MAX } };
         let text = beat(9, 1 << 53).encode();
         assert_eq!(text, b"00000000000000000009 00009007199254740992 4294967295");

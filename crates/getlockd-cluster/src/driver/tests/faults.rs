@@ -48,7 +48,7 @@ async fn leader_goes_on_when_the_engine_is_back_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn leader_takes_the_seat_again_when_the_engine_was_away_for_long() {
+async fn leader_takes_the_seat_again_after_a_long_outage() {
     let store = Store::new();
     let a = Node::start("a", &store);
     let tenure = a.serves().await;
@@ -63,7 +63,7 @@ async fn leader_takes_the_seat_again_when_the_engine_was_away_for_long() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn write_whose_answer_was_lost_is_made_all_the_same() {
+async fn write_with_a_lost_answer_is_made_all_the_same() {
     let store = Store::new();
     let a = Node::start("a", &store);
     let tenure = a.serves().await;

@@ -54,7 +54,7 @@ async fn operator_has_another_node_lead() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hand_over_to_nobody_is_refused() {
+async fn hand_over_without_another_node_is_refused() {
     let store = Store::new();
     let engine = MemoryEngine::new(Arc::clone(&store));
     assert_eq!(hand_over(&engine, None, T).await, Err(HandOverError::NobodyLeads));
@@ -111,7 +111,7 @@ async fn process_that_exits_resigns_and_is_announced_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn seat_is_resigned_after_t_if_nobody_says_that_all_are_told() {
+async fn seat_is_resigned_after_t_without_word_from_the_server() {
     let store = Store::new();
     let (a, tenure, b) = two(&store).await;
     a.cluster.drain(true, None);
@@ -140,7 +140,7 @@ async fn follower_that_exits_ends_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn roll_of_a_new_version_costs_one_hand_over() {
+async fn roll_of_a_new_version_costs_a_single_hand_over() {
     let store = Store::new();
     let (a, tenure, b) = two(&store).await;
     let c = Node::start_as("c", Leader { version: "1.1.0".into(), ..record("c") }, &store);
