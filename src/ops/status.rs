@@ -124,7 +124,7 @@ async fn leader(State(node): State<Arc<dyn NodeView>>) -> Response {
 
 /// Cancel-safe: it changes nothing.
 async fn cluster(State(node): State<Arc<dyn NodeView>>) -> Response {
-    ([(CACHE_CONTROL, "no-store")], Json(NodeJson::of(&node.status()))).into_response()
+    ([(CACHE_CONTROL, "no-store")], Json(NodeStatusJson::of(&node.status()))).into_response()
 }
 
 /// An answer that is true at this moment alone. Who is refused asks again in a second.
@@ -149,24 +149,24 @@ fn in_words(node: &NodeStatus) -> String {
 /// The answer of `/cluster`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct NodeJson<'a> {
+struct NodeStatusJson<'a> {
     node: &'a str,
     state: &'static str,
     ready: bool,
     term: u64,
-    leader: Option<LeaderJson<'a>>,
+    leader: Option<LeaderPlaceJson<'a>>,
     left_ms: Option<u64>,
     ttl_ms: u64,
     relayed: usize,
     parked: usize,
     holders: usize,
-    nodes: Vec<AnnouncedJson<'a>>,
-    changes: Vec<ChangeJson<'a>>,
+    nodes: Vec<AnnouncedNodeJson<'a>>,
+    changes: Vec<LeaderChangeJson<'a>>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct LeaderJson<'a> {
+struct LeaderPlaceJson<'a> {
     node: &'a str,
     address: &'a str,
 }
@@ -174,7 +174,7 @@ struct LeaderJson<'a> {
 /// A node that announced itself.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct AnnouncedJson<'a> {
+struct AnnouncedNodeJson<'a> {
     node: &'a str,
     address: &'a str,
     version: &'a str,
@@ -184,24 +184,24 @@ struct AnnouncedJson<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ChangeJson<'a> {
+struct LeaderChangeJson<'a> {
     at_ms: u64,
     leader: Option<&'a str>,
     term: u64,
     cause: &'static str,
 }
 
-impl<'a> NodeJson<'a> {
+impl<'a> NodeStatusJson<'a> {
     fn of(node: &'a NodeStatus) -> Self {
         let leader = node.leader.as_ref();
-        let announced = node.report.nodes.iter().map(|(record, ago)| AnnouncedJson {
+        let announced = node.report.nodes.iter().map(|(record, ago)| AnnouncedNodeJson {
             node: &record.node,
             address: &record.address,
             version: &record.version,
             started_at_ms: record.started_ms,
             seen_ms: millis(*ago),
         });
-        let changes = node.report.changes.iter().map(|change| ChangeJson {
+        let changes = node.report.changes.iter().map(|change| LeaderChangeJson {
             at_ms: millis(change.at.duration_since(UNIX_EPOCH).unwrap_or_default()),
             leader: change.leader.as_deref(),
             term: change.term,
@@ -212,7 +212,7 @@ impl<'a> NodeJson<'a> {
             state: node.state.as_str(),
             ready: node.not_ready.is_none(),
             term: node.term,
-            leader: leader.map(|leader| LeaderJson { node: &leader.node, address: &leader.address }),
+            leader: leader.map(|leader| LeaderPlaceJson { node: &leader.node, address: &leader.address }),
             left_ms: node.left.map(millis),
             ttl_ms: millis(node.ttl),
             relayed: node.relayed,

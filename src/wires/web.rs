@@ -323,3 +323,20 @@ fn unavailable(headers: &str, message: &str) -> Bytes {
     )
     .into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::session::Limits;
+
+    #[test]
+    fn request_of_a_relayed_connection_names_its_node() {
+        let service = LockService::new(Limits::default());
+        let transport = Arc::new(TransportConfig::from(Keepalive(Duration::from_secs(30))));
+        let (addr, stop) = (([10, 0, 0, 7], 40_112).into(), CancellationToken::new());
+        let peer = Peer::new(addr, Some("b".into()), transport, Weak::new(), &service, stop);
+        let session = peer.client(Wire::Grpc).open(&service);
+        let handle = session.handle();
+        assert_eq!((handle.client_info().via(), handle.origin().peer), (Some("b"), addr));
+    }
+}

@@ -26,7 +26,7 @@ pub use places::{installed, project, python};
 
 use getlockd::{
     config::Cli,
-    internal::{cluster::term::Term, command::Stats, session::LockService},
+    internal::{cluster::term::Term, command::Stats, lock::SessionId, session::LockService},
     server::{Reloader, Server},
 };
 use stub_cluster::LeaderOfTwo;
@@ -97,6 +97,12 @@ impl TestServer {
 
     pub fn addrs(&self) -> Addrs {
         Addrs { line: self.addr, mysql: self.mysql, http: self.http }
+    }
+
+    /// Has this session look as if the node `b` relayed it.
+    pub fn relay(&self, session: u32) {
+        let handle = self.service.registry().handle(SessionId(session)).expect("a session");
+        handle.note(|client_info| client_info.via = Some("b".into()));
     }
 
     pub async fn client(&self) -> Client {

@@ -8,9 +8,7 @@ use getlockd::internal::{
         AcquireRequest, Keepalive, ListRequest, Node, NodesRequest, RenewRequest, SessionsRequest,
         StatsRequest, hold_request::Command,
     },
-    line,
-    lock::SessionId,
-    mysql, web,
+    line, mysql, web,
 };
 use serde_json::{Value, json};
 
@@ -210,8 +208,7 @@ async fn relayed(server: &TestServer) -> (Client, u32) {
     let mut client = server.client().await;
     assert_eq!(client.ask("GET_LOCK nightly 0").await, "1");
     let id = client.id().await;
-    let handle = server.service.registry().handle(SessionId(id)).unwrap();
-    handle.note(|client_info| client_info.via = Some("b".into()));
+    server.relay(id);
     (client, id)
 }
 
@@ -256,8 +253,7 @@ async fn relayed_waiter_is_shown_with_its_node() {
     let (server, _term) = leader(60);
     let (mut a, mut b) = (server.client().await, server.client().await);
     assert_eq!(a.ask("GET_LOCK nightly 0").await, "1");
-    let handle = server.service.registry().handle(SessionId(b.id().await)).unwrap();
-    handle.note(|client_info| client_info.via = Some("b".into()));
+    server.relay(b.id().await);
     b.send("GET_LOCK nightly 60").await;
     server.until_waiting(1).await;
     assert!(a.list("WAITERS nightly").await[0].ends_with(" via=b"));
@@ -268,7 +264,7 @@ async fn relayed_waiter_is_shown_with_its_node() {
 }
 
 #[test]
-fn client_that_found_no_leader_is_told_so_in_the_words_of_its_wire() {
+fn parked_client_is_refused_in_the_words_of_its_wire() {
     assert_eq!(&line::no_leader()[..], b"ERROR UNAVAILABLE no leader; try again\n");
     let packet = mysql::no_leader();
     let (head, text) = packet.split_at(13);

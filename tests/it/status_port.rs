@@ -34,6 +34,11 @@ impl StatusPort {
     }
 }
 
+/// The metrics of a node, all there are.
+pub async fn metrics_of_a_node() -> String {
+    StatusPort::start().await.get("/metrics").await.1
+}
+
 #[tokio::test]
 async fn leader_is_ready_and_says_that_it_leads() {
     let port = StatusPort::start().await;
@@ -99,8 +104,7 @@ async fn cluster_is_shown_with_its_last_changes() {
 
 #[tokio::test]
 async fn metrics_are_of_this_node() {
-    let port = StatusPort::start().await;
-    let (_, page) = port.get("/metrics").await;
+    let page = metrics_of_a_node().await;
     for sample in [
         "getlockd_cluster_leader 1",
         "getlockd_cluster_term 16226",
