@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use getlockd_client::{HistoryRow, List, LockRow, Mode, SessionRow, WaiterRow, WhyRow, visible};
+use getlockd_client::{HistoryRow, List, LockRow, Mode, NodeRow, SessionRow, WaiterRow, WhyRow, visible};
 use getlockd_proto::moment::rfc3339;
 use serde_json::{Map, Value, json};
 
@@ -36,6 +36,7 @@ impl ListRow for LockRow {
         column("CLIENT", CellKind::Rare, |row| row.client.as_deref().map(visible)),
         column("USER", CellKind::Rare, |row| row.user.as_deref().map(visible)),
         column("PEER", CellKind::Text, |row| text(row.peer.as_ref())),
+        column("VIA", CellKind::Rare, |row| row.via.as_deref().map(visible)),
         column("HELD", CellKind::Age, |row| Some(age(row.held))),
         column("IDLE", CellKind::RareAge, |row| row.idle.map(age)),
         column("WAITERS", CellKind::Number, |row| Some(row.waiters.to_string())),
@@ -53,6 +54,7 @@ impl ListRow for LockRow {
             "session": self.session,
             "wire": self.wire,
             "peer": self.peer,
+            "via": self.via,
             "fencingToken": self.fencing_token,
             "heldMs": millis(self.held),
             "acquiredAt": rfc3339(now - self.held),
@@ -76,6 +78,7 @@ impl ListRow for WhyRow {
         column("CLIENT", CellKind::Rare, |row| row.lock.client.as_deref().map(visible)),
         column("USER", CellKind::Rare, |row| row.lock.user.as_deref().map(visible)),
         column("PEER", CellKind::Text, |row| text(row.lock.peer.as_ref())),
+        column("VIA", CellKind::Rare, |row| row.lock.via.as_deref().map(visible)),
         column("HELD", CellKind::Age, |row| Some(age(row.lock.held))),
         column("IDLE", CellKind::RareAge, |row| row.lock.idle.map(age)),
         column("FENCING TOKEN", CellKind::Number, |row| Some(row.lock.fencing_token.to_string())),
@@ -100,6 +103,7 @@ impl ListRow for WaiterRow {
         column("CLIENT", CellKind::Rare, |row| row.client.as_deref().map(visible)),
         column("USER", CellKind::Rare, |row| row.user.as_deref().map(visible)),
         column("PEER", CellKind::Text, |row| text(row.peer.as_ref())),
+        column("VIA", CellKind::Rare, |row| row.via.as_deref().map(visible)),
         column("WAITED", CellKind::Age, |row| Some(age(row.waited))),
         column("NOTE", CellKind::Rare, |row| row.note.as_deref().map(visible)),
     ];
@@ -111,6 +115,7 @@ impl ListRow for WaiterRow {
             "limit": self.mode.limit(),
             "wire": self.wire,
             "peer": self.peer,
+            "via": self.via,
             "waitedMs": millis(self.waited),
             "idleMs": self.idle.map(millis),
             "client": self.client,
@@ -165,6 +170,7 @@ impl ListRow for SessionRow {
         column("CLIENT", CellKind::Rare, |row| row.client.as_deref().map(visible)),
         column("USER", CellKind::Rare, |row| row.user.as_deref().map(visible)),
         column("PEER", CellKind::Text, |row| text(row.peer.as_ref())),
+        column("VIA", CellKind::Rare, |row| row.via.as_deref().map(visible)),
         column("AGE", CellKind::Age, |row| Some(age(row.age))),
         column("IDLE", CellKind::RareAge, |row| row.idle.map(age)),
         column("HOLDS", CellKind::Number, |row| Some(row.holds.to_string())),
@@ -182,6 +188,7 @@ impl ListRow for SessionRow {
             "session": self.session,
             "wire": self.wire,
             "peer": self.peer,
+            "via": self.via,
             "ageMs": millis(self.age),
             "holds": self.holds,
             "idleMs": self.idle.map(millis),
@@ -192,6 +199,32 @@ impl ListRow for SessionRow {
             "note": self.note,
             "expiresAt": self.expires.map(|left| rfc3339(now + left)),
             "restored": self.restored.then_some(true),
+        })
+    }
+}
+
+impl ListRow for NodeRow {
+    const LIST: &str = "nodes";
+    const HAS_TOTAL: bool = false;
+    const COLUMNS: &[TableColumn<Self>] = &[
+        column("NODE", CellKind::Text, |row| text(Some(&row.node))),
+        column("ROLE", CellKind::Text, |row| text(Some(&row.role))),
+        column("ADDRESS", CellKind::Text, |row| text(row.address.as_ref())),
+        column("VERSION", CellKind::Text, |row| text(row.version.as_ref())),
+        column("STARTED", CellKind::Text, |row| text(row.started.as_ref())),
+        column("SEEN", CellKind::Age, |row| Some(age(row.seen))),
+        column("RELAYED", CellKind::Number, |row| Some(row.relayed.to_string())),
+    ];
+
+    fn json(&self, _: SystemTime) -> Value {
+        json!({
+            "node": self.node,
+            "role": self.role,
+            "address": self.address,
+            "version": self.version,
+            "startedAt": self.started,
+            "seenMs": millis(self.seen),
+            "relayed": self.relayed,
         })
     }
 }
