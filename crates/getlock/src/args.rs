@@ -329,7 +329,7 @@ pub(crate) struct RunArgs {
     /// over. Other runs do not wait, unless -w is given, and exit with 0, unless -E gives another code. After a failure the
     /// lock is released at once, and another run may try. If the server restarts without a store (--store of getlockd),
     /// the lock is free, and the command can run again in the same window. In a cluster, a change of
-    /// the leader begins the window anew: runs are skipped for up to WINDOW longer.
+    /// the leader starts the window again: runs are skipped for up to WINDOW longer.
     #[arg(long, value_name = "WINDOW", conflicts_with_all = ["permits", "also"], value_parser = time, allow_negative_numbers = true)]
     pub once: Option<Duration>,
 

@@ -43,7 +43,7 @@ fn nanos(time: Duration) -> u64 {
 }
 
 /// Tokio's timers and `Instant` stand still while a Linux machine sleeps. The boot clock does not, but it is slowed down or
-/// hurried, by up to a tenth, while the machine is synchronized anew; the raw clock is not. So that no promise is believed
+/// hurried, by up to a tenth, while the machine is being synchronized; the raw clock is not. So that no promise is believed
 /// for too long, the faster of both counts.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn since_start() -> Duration {

@@ -274,7 +274,7 @@ impl Driver {
             return Err(format!("the server leads no more: its term {term} is followed by another"));
         }
         if *self.term.get_or_insert(term) != term {
-            return Err(format!("the server leads anew, in term {term}, without the locks of before"));
+            return Err(format!("the server leads again, in term {term}, without the locks of before"));
         }
         if left.is_zero() {
             return Err(format!("the server leads no more: its term {term} is over"));

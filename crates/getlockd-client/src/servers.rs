@@ -17,7 +17,7 @@ use crate::{Error, builder::with_port};
 /// So many lists of addresses are remembered while no connection uses them.
 const MAX_REMEMBERED: usize = 256;
 
-/// Each is one for all connections of this process: a connection that begins anew must not believe a leader that
+/// Each is one for all connections of this process: a new connection must not believe a leader that
 /// another connection has seen followed.
 static ALL: LazyLock<Mutex<HashMap<Vec<String>, Arc<Servers>>>> = LazyLock::new(Mutex::default);
 

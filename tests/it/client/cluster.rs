@@ -161,7 +161,7 @@ async fn guard_is_lost_when_its_leader_is_followed_by_another() {
 async fn guard_is_lost_when_its_term_ends_or_changes() {
     for (answer, why) in [
         ("0.000 term=9", "its term 9 is over"),
-        ("60.000 term=10", "leads anew, in term 10, without the locks of before"),
+        ("60.000 term=10", "leads again, in term 10, without the locks of before"),
     ] {
         let stub = Stub::start().await;
         let (guard, mut leader) = holding(&stub, "60.000 term=9").await;
