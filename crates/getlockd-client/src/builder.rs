@@ -1,6 +1,6 @@
 //! How to connect.
 
-use std::{fmt, io, net::IpAddr, sync::Arc, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use getlockd_proto::{DEFAULT_PORT, escape::Written, keepalive::Keepalive};
 use tokio::{
@@ -13,7 +13,7 @@ use crate::{
     Error,
     driver::ByteStream,
     introduction::{introduction, own_program},
-    servers::Servers,
+    servers::{Servers, with_port},
 };
 
 /// The most characters of a name and of a note (protocol.md, `INTRODUCE`).
@@ -214,7 +214,7 @@ impl Builder {
         Keepalive(self.keepalive).prepare(&stream).map_err(failed)?;
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
-            return Ok(Box::new(tls.wrap(host(&address), stream).await.map_err(failed)?));
+            return Ok(Box::new(tls.wrap(crate::servers::host(&address), stream).await.map_err(failed)?));
         }
         Ok(Box::new(stream))
     }
@@ -260,41 +260,9 @@ impl fmt::Debug for Builder {
     }
 }
 
-/// An address with its port: `port` if it has none.
-pub(crate) fn with_port(server: &str, port: u16) -> String {
-    let bare = server.trim_start_matches('[').trim_end_matches(']');
-    match bare.parse() {
-        Ok(IpAddr::V6(ip)) => format!("[{ip}]:{port}"),
-        _ if server.contains(':') => server.to_owned(),
-        _ => format!("{server}:{port}"),
-    }
-}
-
-/// An address without its port.
-#[cfg(feature = "tls")]
-fn host(server: &str) -> String {
-    let server = with_port(server, DEFAULT_PORT);
-    let host = server.rsplit_once(':').map_or(server.as_str(), |(host, _)| host);
-    host.trim_start_matches('[').trim_end_matches(']').to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn port_is_optional() {
-        for (server, address) in [
-            ("locks", "locks:3305"),
-            ("locks:1", "locks:1"),
-            ("10.0.0.1", "10.0.0.1:3305"),
-            ("::1", "[::1]:3305"),
-            ("[::1]", "[::1]:3305"),
-            ("[::1]:1", "[::1]:1"),
-        ] {
-            assert_eq!(with_port(server, DEFAULT_PORT), address);
-        }
-    }
 
     #[test]
     fn introduction_fits_a_line() {

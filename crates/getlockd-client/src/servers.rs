@@ -2,7 +2,8 @@
 
 use std::{
     collections::HashMap,
-    fmt,
+    fmt, io,
+    net::IpAddr,
     sync::{
         Arc, LazyLock, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -12,7 +13,7 @@ use std::{
 
 use getlockd_proto::DEFAULT_PORT;
 
-use crate::{Error, builder::with_port};
+use crate::Error;
 
 /// So many lists of addresses are remembered while no connection uses them.
 const MAX_REMEMBERED: usize = 256;
@@ -42,6 +43,7 @@ impl Servers {
     }
 
     /// The same servers, at this port where no other is given.
+    #[cfg(any(feature = "http", test))]
     pub(crate) fn at_port(&self, port: u16) -> Arc<Self> {
         let addresses: Vec<_> = self.addresses.iter().map(|address| with_port(address, port)).collect();
         Self::remembered(&addresses)
@@ -106,7 +108,7 @@ impl Servers {
             servers.push(server);
             kind = Some(error.kind());
         }
-        let error = std::io::Error::new(kind?, reasons.join("; "));
+        let error = io::Error::new(kind?, reasons.join("; "));
         Some(Error::Connect { server: servers.join(", "), error: Arc::new(error) })
     }
 }
@@ -119,14 +121,44 @@ impl fmt::Display for Servers {
     }
 }
 
+/// An address with its port: `port` if it has none.
+pub(crate) fn with_port(server: &str, port: u16) -> String {
+    let bare = server.trim_start_matches('[').trim_end_matches(']');
+    match bare.parse() {
+        Ok(IpAddr::V6(ip)) => format!("[{ip}]:{port}"),
+        _ if server.contains(':') => server.to_owned(),
+        _ => format!("{server}:{port}"),
+    }
+}
+
+/// An address without its port.
+#[cfg(feature = "tls")]
+pub(crate) fn host(server: &str) -> String {
+    let server = with_port(server, DEFAULT_PORT);
+    let host = server.rsplit_once(':').map_or(server.as_str(), |(host, _)| host);
+    host.trim_start_matches('[').trim_end_matches(']').to_owned()
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
 
     fn order(servers: &Servers) -> Vec<&str> {
         servers.in_turn().into_iter().map(|(_, address)| address).collect()
+    }
+
+    #[test]
+    fn port_is_optional() {
+        for (server, address) in [
+            ("locks", "locks:3305"),
+            ("locks:1", "locks:1"),
+            ("10.0.0.1", "10.0.0.1:3305"),
+            ("::1", "[::1]:3305"),
+            ("[::1]", "[::1]:3305"),
+            ("[::1]:1", "[::1]:1"),
+        ] {
+            assert_eq!(with_port(server, DEFAULT_PORT), address);
+        }
     }
 
     #[test]

@@ -240,7 +240,7 @@ async fn nodes_are_listed() {
 }
 
 #[tokio::test]
-async fn client_goes_to_the_next_node_when_one_is_gone() {
+async fn client_goes_on_when_its_node_is_gone() {
     let [mut first, second] = [TestServer::start(), TestServer::start()];
     let client = Client::connect(format!("{},{}", first.addr, second.addr)).await.unwrap();
     in_time(client.acquire("x", Timeout::NONE)).await.unwrap().release().await.unwrap();
