@@ -91,7 +91,9 @@ impl Connection {
         let hello = driver.reply(hello).await?;
         let fields = RowFields::read(&hello);
         let max_line = fields.as_ref().and_then(|hello| hello.number("max_line")).unwrap_or(MAX_LINE);
-        let cluster = fields.as_ref().and_then(ClusterTimes::read);
+        // The KEEPALIVE in front of the HELLO was answered before it.
+        let left = driver.left().unwrap_or_default();
+        let cluster = fields.as_ref().and_then(|hello| ClusterTimes::read(hello, left));
         let session = fields.and_then(|hello| hello.number("session"));
         let session = session.ok_or_else(|| Error::Unexpected(hello).of_first_reply())?;
         if let Some(introduced) = introduced {
@@ -101,8 +103,6 @@ impl Connection {
                 introduced => introduced?,
             }
         }
-        // The KEEPALIVE in front of the HELLO was answered before it.
-        let left = driver.left().unwrap_or_default();
         if let Some(stop_within) = builder.stop_within.filter(|_| !left.is_zero()) {
             check_stop_within(stop_within, left, cluster)?;
         }

@@ -291,8 +291,10 @@ impl Driver {
                 line => Err(line.into_error()),
             })),
             Pending::Hello(reply) => {
+                // The KEEPALIVE in front of the HELLO was answered before it.
                 if let ReplyLine::Text(hello) = &line
-                    && let Some(cluster) = RowFields::read(hello).as_ref().and_then(ClusterTimes::read)
+                    && let Some(hello) = RowFields::read(hello)
+                    && let Some(cluster) = ClusterTimes::read(&hello, self.heartbeat.left())
                 {
                     self.heartbeat.join(cluster);
                 }

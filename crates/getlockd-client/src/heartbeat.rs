@@ -35,10 +35,13 @@ pub(crate) struct ClusterTimes {
 }
 
 impl ClusterTimes {
-    /// None without a cluster.
-    pub(crate) fn read(hello: &RowFields) -> Option<Self> {
-        let ttl = hello.time("ttl").filter(|ttl| !ttl.is_zero())?;
-        Some(Self { ttl, takeover_delay: hello.time("takeover_delay").unwrap_or_default() })
+    /// None without a cluster. A server that does not tell them has promised `left`, which is at most nine tenths of the ttl
+    /// and all of the delay.
+    pub(crate) fn read(hello: &RowFields, left: Duration) -> Option<Self> {
+        hello.number::<u64>("term")?;
+        let ttl = hello.time("ttl").unwrap_or(left * 10 / 9);
+        let takeover_delay = hello.time("takeover_delay").unwrap_or_default();
+        (!ttl.is_zero()).then_some(Self { ttl, takeover_delay })
     }
 
     /// With a longer `stop_within`, locks would be lost while the leader is only late in renewing its term: it does so
@@ -92,9 +95,14 @@ impl HeartbeatTimer {
 
     /// The server belongs to a cluster. From here on the time to stop is the same for each promise.
     pub(crate) fn join(&mut self, cluster: ClusterTimes) {
-        let left = self.promise.map_or(Duration::MAX, |promise| promise.left);
+        let left = self.left();
         self.stop_within.get_or_insert_with(|| cluster.stop_within(left));
         self.cluster = Some(cluster);
+    }
+
+    /// What the last answer has promised.
+    pub(crate) fn left(&self) -> Duration {
+        self.promise.map_or(Duration::ZERO, |promise| promise.left)
     }
 
     /// How long before the end of a promise a loss is reported. None if the server promises nothing.
@@ -370,6 +378,15 @@ mod tests {
             !alone.is_due(at(1000)) && !alone.is_expired(at(1000)),
             "a server alone is not asked during a wait"
         );
+    }
+
+    #[test]
+    fn times_of_a_cluster_are_told_or_guessed() {
+        let read = |hello| ClusterTimes::read(&RowFields::read(hello).unwrap(), millis(4500));
+        assert_eq!(read("HELLO session=1"), None);
+        assert_eq!(read("HELLO session=1 node=a term=9 ttl=5.000 takeover_delay=0.000"), Some(CLUSTER));
+        assert_eq!(read("HELLO session=1 node=a term=9"), Some(CLUSTER));
+        assert_eq!(read("HELLO session=1 node=a term=9 ttl=0.000"), None);
     }
 
     #[test]

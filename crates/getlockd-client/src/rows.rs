@@ -203,8 +203,8 @@ pub struct NodeRow {
     pub address: Option<String>,
     /// The version of its program.
     pub version: Option<String>,
-    /// When it was started, as `2026-11-27T03:12:09Z`.
-    pub started: Option<String>,
+    /// How long its process has run.
+    pub started: Option<Duration>,
     /// How long ago it was heard of last.
     pub seen: Duration,
     /// How many connections it relays to the leader.
@@ -337,7 +337,7 @@ impl FromRow for NodeRow {
             role: row.text("role")?,
             address: row.text("address"),
             version: row.text("version"),
-            started: row.text("started"),
+            started: row.time("started"),
             seen: row.time("seen")?,
             relayed: row.number("relayed")?,
         })

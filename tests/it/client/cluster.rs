@@ -203,6 +203,25 @@ async fn grant_of_a_leader_that_has_ended_is_no_grant() {
 }
 
 #[tokio::test]
+async fn wait_at_a_silent_leader_goes_on_at_the_next_node() {
+    let times = " node=a term=9 ttl=0.500 takeover_delay=0.000";
+    let [vanished, next] = [Stub::start().await, Stub::start().await];
+    let client =
+        tokio::spawn(to(&[vanished.addr(), next.addr()]).connect_time(Duration::from_secs(1)).connect());
+    let mut leader = vanished.welcome_with("0.450 term=9", times).await;
+    let client = in_time(client).await.unwrap().unwrap();
+    let taken = tokio::spawn(async move { client.acquire("x", Timeout::Forever).await });
+    answer_keepalive(&mut leader, "0.450 term=9").await;
+    expect_take(&mut leader, "x").await;
+    let last = answer_keepalive(&mut leader, "0.450 term=9").await;
+    // It tries the same address first, which accepts and says nothing.
+    let mut leader = next.welcome_with("60.000 term=10", TIMES).await;
+    assert!(last.elapsed() > Duration::from_millis(900), "{:?}", last.elapsed());
+    grant(&mut leader, "x", "60.000 term=10").await;
+    assert_eq!(in_time(taken).await.unwrap().unwrap().fencing_token(), 99);
+}
+
+#[tokio::test]
 async fn stop_time_that_does_not_fit_a_cluster_is_refused() {
     let stub = Stub::start().await;
     let builder = to(&[stub.addr()]);
@@ -215,7 +234,7 @@ async fn stop_time_that_does_not_fit_a_cluster_is_refused() {
         "stop_within is too long (601ms) for a cluster with --cluster-ttl 2s; use 600ms or less, or raise \
          --takeover-delay or --cluster-ttl on the servers"
     );
-    for (stop, times) in [(600, TIMES), (2600, " ttl=2.000 takeover_delay=2.000")] {
+    for (stop, times) in [(600, TIMES), (2600, " term=9 ttl=2.000 takeover_delay=2.000")] {
         let fits = connecting(builder.clone().stop_within(Duration::from_millis(stop)));
         let _peer = stub.welcome_with("3.500 term=9", times).await;
         let fits = in_time(fits).await.unwrap().unwrap();
@@ -231,7 +250,7 @@ async fn nodes_are_listed() {
     let connection = in_time(connection).await.unwrap().unwrap();
     let nodes = tokio::spawn(async move { connection.nodes().await });
     assert_eq!(leader.line().await, "NODES");
-    let row = "NODE node=a role=leader address=10.0.0.1:3309 version=0.1.0 started=2026-11-27T03:12:09Z";
+    let row = "NODE node=a role=leader address=10.0.0.1:3309 version=0.1.0 started=3604.120";
     leader.send(&format!("{row} seen=0.412 relayed=12\nEND 1")).await;
     let nodes = in_time(nodes).await.unwrap().unwrap();
     let node = &nodes.rows[0];
