@@ -32,8 +32,8 @@ OnWaiter = Optional[Callable[[Event], object]]
 class GetLock:
     """A server, or a cluster of them. Nothing is connected before a lock is wanted.
 
-    `host` has one address or, for a cluster, several: `"a:3305,b:3305"`, or a list. `port` is that of those without one.
-    If a node does not answer or cannot serve, the next one is tried. The last good one is the first.
+    `host` has one address or, for a cluster, several: `"a:3305,b:3305"`, or a list. `port` is that of those without
+    one. If a node does not answer or cannot serve, the next one is tried. The last good one is the first.
 
     `tls` is an `ssl.SSLContext`. A server that is away is tried for `retry` seconds. `stop_within` is the time
     that the work needs to stop: a loss is reported so long before others can have the lock. By default it
