@@ -484,14 +484,14 @@ class Tries(Generic[A]):
         is over.
         """
         now = clock()
+        if was_heard:
+            self._away_since = now
+            self._retry = math.inf if self._outlasts else self._retry
         passing = passes(error) and not isinstance(error, ssl.SSLCertVerificationError)
         if passing and len(self._round) > 1:
             self._round.pop(0)
             return 0.0
         self._round = self._cluster.round()
-        if was_heard:
-            self._away_since = now
-            self._retry = math.inf if self._outlasts else self._retry
         end = self._away_since + self._retry
         if not may_be_granted:
             end = min(self._deadline, end)

@@ -81,7 +81,8 @@ async def lease_addresses(world):
                 for _ in range(2):
                     assert await (await leases.acquire("addresses", timeout=0)).release() is True
                 assert other.connections == 1
-        assert await (await Leases(urls(nowhere(), good.port), retry=0).acquire("addresses", timeout=0)).release() is True
+        leases = Leases(urls(nowhere(), good.port), retry=0)
+        assert await (await leases.acquire("addresses", timeout=0)).release() is True
     # The lease outlives the leader: the next node takes its heartbeats.
     with LeaseStub({"heartbeat": {"success": False}}) as one, LeaseStub({"heartbeat": {}}) as two:
         async with Leases([one.url, two.url]).lock("addresses", ttl=1) as lease:
