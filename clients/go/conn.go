@@ -3,8 +3,10 @@ package getlock
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -29,6 +31,7 @@ type conn struct {
 	term    uint64        // of the leader that has answered; 0 without a cluster
 	promise promise       // of the last answer
 	tell    func(Event)   // hears of events; nil if nobody wants them
+	part    []byte        // of a line whose end has not come yet
 	closed  chan struct{} // by Close
 	once    sync.Once
 }
@@ -84,6 +87,38 @@ func (c *conn) reply() (string, error) {
 			return "", err
 		}
 	}
+}
+
+// waited is the reply to a command that waits until then at most; never if that is zero. In a cluster it asks now and
+// then whether the leader is still there: when its promise is over, and when it should have answered.
+func (c *conn) waited(until time.Time) (string, error) {
+	for {
+		look := until
+		if next := time.Now().Add(c.patienceOfCluster()); c.term != 0 && (until.IsZero() || next.Before(until)) {
+			look = next
+		}
+		c.SetDeadline(look)
+		line, err := c.line()
+		isLate := errors.Is(err, os.ErrDeadlineExceeded) && !look.Equal(until) && len(c.asked) == 0
+		switch {
+		case isLate:
+			err = c.ask(keepalive)
+		case err == nil && isPromise(line):
+			_, err = c.promised(line)
+		default:
+			return line, err
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+}
+
+func (c *conn) patienceOfCluster() time.Duration {
+	if len(c.asked) > 0 {
+		return c.promise.longest
+	}
+	return c.promise.until - clock()
 }
 
 // freshen sees that the last answer is so young that the lock is not nearly lost when its guard is given out.
@@ -170,14 +205,16 @@ func (c *conn) line() (string, error) {
 
 // text is what comes up to the end of a line, without it.
 func (c *conn) text() (string, error) {
-	for text := []byte(nil); ; {
+	for {
 		part, err := c.reader.ReadSlice('\n')
-		text = append(text, part...)
+		c.part = append(c.part, part...)
 		switch {
-		case len(text) > longestLine:
+		case len(c.part) > longestLine:
 			return "", errNoEnd
 		case err == nil:
-			return string(text[:len(text)-1]), nil
+			text := string(c.part[:len(c.part)-1])
+			c.part = nil
+			return text, nil
 		case err != bufio.ErrBufferFull:
 			return "", err
 		}

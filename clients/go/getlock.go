@@ -283,8 +283,7 @@ func (w *wait) queue(c *conn) (got grant, err error) {
 	if err != nil {
 		return got, err
 	}
-	c.SetDeadline(w.patience())
-	answer, err := c.reply()
+	answer, err := c.waited(w.patience())
 	if err == nil {
 		err = w.granted(answer)
 	}

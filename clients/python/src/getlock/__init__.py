@@ -32,6 +32,7 @@ from ._shared import (
     Names,
     NotGranted,
     Refused,
+    Silent,
     Tries,
     check_callback,
     clock,
@@ -154,7 +155,13 @@ def _converse(connection: Connection, talk: Talk, wait: float) -> None:
     """Returns once the lock is granted, and promised from now on."""
     connection.send(talk.opening(wait), clock() + PARKED_TIME)
     while not talk.is_answered:
-        talk.hear(connection.receive(talk.late_at()))
+        try:
+            talk.hear(connection.receive(talk.look_at()))
+        except Silent:
+            question = talk.asks_again()
+            if not question:
+                raise
+            connection.send(question, clock() + ANSWER_TIME)
     if talk.term.is_over():  # The grant came later than the promise reaches.
         connection.send(talk.question(), clock() + ANSWER_TIME)
         while talk.term.is_asked():

@@ -397,6 +397,12 @@ class Term:
         """From then on the answer to the last question is worth nothing."""
         return self._asked[-1] + (self._time_of(self._left) if self._left else ANSWER_TIME)
 
+    def look_at(self) -> float:
+        """When one who waits for a lock looks whether the leader of a cluster is still there. A server alone stays."""
+        if not self._number or self._cluster is None:
+            return math.inf
+        return self._asked[-1] + self._cluster.longest if self._asked else self.promised_until
+
     def is_over(self) -> bool:
         return clock() >= self.limit
 

@@ -267,6 +267,14 @@ class Talk(Dialogue):
         """All but the lock is answered at once."""
         return super().late_at() + (self._wait if self.session else 0.0)
 
+    def look_at(self) -> float:
+        """By then something must have come, or else it is time for another question."""
+        return min(self.late_at(), self.term.look_at())
+
+    def asks_again(self) -> bytes:
+        """The question of one who has heard nothing until `look_at`; nothing if that was the last chance."""
+        return b"" if self.term.is_asked() or clock() >= self.late_at() else self.question()
+
     def is_over(self) -> bool:
         """What the server says behind the release is about a session without the lock."""
         return self.is_released

@@ -20,7 +20,7 @@ from typing import Awaitable, Callable, NoReturn, Optional, Tuple
 from ._aio_leases import Lease, Leases
 from ._aio_observers import Watch
 from ._events import Event
-from ._shared import TOO_LATE, Broken, Lost, Names, NotGranted, Refused, Tries, check_callback
+from ._shared import TOO_LATE, Broken, Lost, Names, NotGranted, Refused, Silent, Tries, check_callback
 from ._tasks import Block, Connection, Handle, Keeper, reach
 from ._wire import Address, Hosts, Server, Talk, Wish
 
@@ -141,7 +141,13 @@ async def _converse(connection: Connection, talk: Talk, wait: float) -> None:
     """Returns once the lock is granted, and promised from now on."""
     connection.send(talk.opening(wait))
     while not talk.is_answered:
-        talk.hear(await connection.receive(talk.late_at()))
+        try:
+            talk.hear(await connection.receive(talk.look_at()))
+        except Silent:
+            question = talk.asks_again()
+            if not question:
+                raise
+            connection.send(question)
     if talk.term.is_over():  # The grant came later than the promise reaches.
         connection.send(talk.question())
         while talk.term.is_asked():

@@ -69,6 +69,17 @@ def old_leader(world):
         assert stub.closed.wait(20), "a grant with no time left is none"
 
 
+def waits_for_the_next(world):
+    # The leader vanishes while a client waits: its questions find that out.
+    with LineStub(answers=2, grant_after=60, promises=["left=0.500 term=7"]) as old, LineStub(
+        answers=1000, promises=["left=1.000 term=8"]
+    ) as new:
+        start = time.monotonic()
+        guard = GetLock(BOTH(old.port, new.port)).acquire("waits", timeout=30)
+        assert 0.8 < time.monotonic() - start < 5 and len(old.asked) == 1 and new.connections == 1
+        assert guard.release() is True
+
+
 def lease_addresses(world):
     urls = "http://127.0.0.1:{},http://127.0.0.1:{}".format
     with LeaseStub() as good:
@@ -89,4 +100,4 @@ def lease_addresses(world):
         assert lease.lost.wait(20) and len(old.beats) > 1, "what an old leader acknowledges does not count"
 
 
-STEPS = [several_addresses, parked, told_in_a_cluster, old_leader, lease_addresses]
+STEPS = [several_addresses, parked, told_in_a_cluster, old_leader, waits_for_the_next, lease_addresses]

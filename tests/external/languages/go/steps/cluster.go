@@ -163,6 +163,20 @@ func oldLeader(s *stage) {
 	within("the connection is closed", server.closed)
 }
 
+// waitsForTheNext is told by its questions that the leader has vanished.
+func waitsForTheNext(s *stage) {
+	old := stub{promises: 2, lefts: []string{"left=0.500 term=7"}, grantAfter: time.Minute}.start()
+	defer old.Close()
+	next := stub{promises: 1000, lefts: []string{"left=1.000 term=8"}}.start()
+	defer next.Close()
+	start := time.Now()
+	guard, err := nodes(old.Addr().String(), next.Addr().String()).Acquire(ctx, s.name, 30*time.Second)
+	check(err == nil, "%v", err)
+	took := time.Since(start)
+	check(took > 800*time.Millisecond && took < 5*time.Second, "the next one serves after %v", took)
+	s.mustRelease(guard)
+}
+
 // leaseNode answers each request by its verb, and tells of heartbeats.
 type leaseNode struct {
 	net.Listener

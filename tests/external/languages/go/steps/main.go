@@ -49,6 +49,7 @@ var steps = []struct {
 	{"parked", parked, ""},
 	{"told-in-a-cluster", toldInACluster, ""},
 	{"old-leader", oldLeader, ""},
+	{"waits-for-the-next", waitsForTheNext, ""},
 	{"lease-addresses", leaseAddresses, ""},
 	{"several", several, ""},
 	{"permits", permits, ""},
