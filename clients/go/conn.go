@@ -102,6 +102,7 @@ func (c *conn) waited(until time.Time) (string, error) {
 		isLate := errors.Is(err, os.ErrDeadlineExceeded) && !look.Equal(until) && len(c.asked) == 0
 		switch {
 		case isLate:
+			c.SetDeadline(time.Now().Add(answerTime))
 			err = c.ask(keepalive)
 		case err == nil && isPromise(line):
 			_, err = c.promised(line)
