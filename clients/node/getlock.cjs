@@ -24,7 +24,7 @@ const { setTimeout: sleep } = require("node:timers/promises");
 const { Cluster, addressesOf } = require("./cluster.cjs");
 const { Watch, eventIn, plain } = require("./events.cjs");
 const {
-  ANSWER_TIME, Held, LONGEST_TIMER, Locks, Lost, NotGranted, Refused, addCause, away, checkMode, checkName, checkOptions,
+  ANSWER_TIME, Held, LONGEST_TIMER, LOOK_EVERY, Locks, Lost, NotGranted, Refused, addCause, away, checkMode, checkName, checkOptions,
   identityOf, kinds, namesOf, now, patienceOf, pauseAfter, quietly, startOf, unless,
 } = require("./held.cjs");
 const { Site, secureOptions } = require("./site.cjs");
@@ -226,7 +226,8 @@ class Connection {
     if (onWaiter) this.#tell = (event) => event.kind === "waiting" && queueMicrotask(() => onWaiter(event));
     await greeted;
     await this.#confirmed(isTold, "EVENTS");
-    const answer = await this.#within(wait + ANSWER_TIME, taken);
+    const stop = this.#watchLeader();
+    const answer = await this.#within(wait + ANSWER_TIME, taken).finally(stop);
     const [, inTheWay] = (names.length > 1 ? /^0 (.+)$/s : /^0()$/).exec(answer) ?? [];
     if (inTheWay !== undefined) throw new NotGranted(names, timeout, plain(inTheWay) || names[0]);
     if (answer !== "1") throw new Error(`it answers ${startOf(answer)} to ${taking.split(" ")[0]}`);
@@ -320,6 +321,23 @@ class Connection {
       this.#socket.once(event, resolve);
       this.#socket.once("close", () => reject(this.#failure));
     }));
+  }
+
+  /**
+   * While it waits in a cluster: asks whenever a promise is over whether the leader is still there, since TCP alone
+   * would find that out much later. Returns what ends this.
+   */
+  #watchLeader() {
+    let timer = null;
+    const look = () => {
+      const rest = (this.promise?.openUntil ?? now()) - now();
+      const isDue = this.#term !== null && rest <= 0;
+      if (isDue) this.#within(this.#server.cluster.longest, this.ask()).catch(() => {});
+      const pause = isDue ? this.#server.cluster.longest : Math.max(0.05, Math.min(LOOK_EVERY, rest));
+      timer = setTimeout(look, pause * 1000).unref();
+    };
+    look();
+    return () => clearTimeout(timer);
   }
 
   /** The promise that was asked for in front of the wait can have run out by the time of the grant. */

@@ -374,6 +374,6 @@ class Locks {
 }
 
 module.exports = {
-  ANSWER_TIME, Held, LONGEST_TIMER, Locks, Lost, NotGranted, Odd, Refused, addCause, away, checkMode, checkName,
-  checkOptions, identityOf, kinds, namesOf, now, patienceOf, pauseAfter, quietly, startOf, unless,
+  ANSWER_TIME, Held, LONGEST_TIMER, LOOK_EVERY, Locks, Lost, NotGranted, Odd, Refused, addCause, away, checkMode,
+  checkName, checkOptions, identityOf, kinds, namesOf, now, patienceOf, pauseAfter, quietly, startOf, unless,
 };

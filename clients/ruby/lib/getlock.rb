@@ -522,7 +522,7 @@ class GetLock
       @connection.greet(is_introduced: !@introduction.nil?)
       @is_reached = true
       @cluster.served(@address)
-      return if (taken = @connection.reply(left && (left + ANSWER_TIME))) == "0"
+      return if (taken = @connection.waited(left && (left + ANSWER_TIME))) == "0"
       raise Failure, "the server answered #{taken.inspect} to #{@verb}" unless taken == "1"
 
       fencing_token = @connection.number
@@ -560,6 +560,15 @@ class GetLock
     end
 
     def kept? = Clock.now < @stop_at
+
+    def asked? = !@asked.empty?
+
+    # When one who waits for a lock looks whether the leader of a cluster is still there. A server alone stays.
+    def look_at
+      return Float::INFINITY unless @term
+
+      asked? ? @asked.last + @left : @end_at
+    end
 
     # How long an answer to a question of now can be of use.
     def patience = [@left ? @left - margin : ANSWER_TIME, ANSWER_TIME].min
@@ -644,6 +653,22 @@ class GetLock
       loop do
         line = @wire.line(deadline)
         return line unless take_in(line)
+      end
+    end
+
+    # As `reply`. In a cluster it asks whenever a promise is over whether the leader is still there, since TCP alone would
+    # find that out much later.
+    def waited(patience)
+      deadline = patience ? Clock.now + patience : Float::INFINITY
+      loop do
+        line = @wire.line_by([deadline, @promise.look_at].min)
+        if line.nil?
+          raise Failure, "no answer in time" if @promise.asked? || Clock.now >= deadline
+
+          say(QUESTION)
+        elsif !take_in(line)
+          return line
+        end
       end
     end
 

@@ -79,6 +79,14 @@ class GetLock
 
     def line(deadline) = await(deadline) { next_line }
 
+    # The same, or nil if none has come by then.
+    def line_by(deadline)
+      until (line = next_line) || Clock.now >= deadline
+        fill || wait_until(deadline)
+      end
+      line
+    end
+
     # Reads until the block finds something in what has come, and returns that. Nobody can hold it up by sending.
     def await(deadline)
       until (found = yield)

@@ -163,6 +163,18 @@ final class Clusters {
         }
     }
 
+    /** The leader vanishes while a client waits: its questions find that out. */
+    static void waitsForTheNext() throws Exception {
+        try (Node old = new Node(1, Duration.ofMinutes(1), Duration.ZERO, "left=0.500 term=7");
+                Node next = new Node("left=1.000 term=8")) {
+            long since = System.nanoTime();
+            Guard guard = nodes(old.address(), next.address()).acquire("waits", Steps.LONG);
+            double seconds = Check.secondsSince(since);
+            Check.that(seconds > 0.8 && seconds < 5, "the next one serves after " + seconds + " s");
+            Check.that(guard.release(), "it was held");
+        }
+    }
+
     /** A node for leases, which adds these fields to what it says of a grant, and of a heartbeat. */
     private static Stub leasing(List<Long> beats, String granted, String beaten) throws IOException {
         return new Stub(peer -> {

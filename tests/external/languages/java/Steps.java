@@ -75,6 +75,7 @@ public class Steps {
         step("parked", Clusters::parked);
         step("told-in-a-cluster", Clusters::toldInTime);
         step("old-leader", Clusters::oldLeader);
+        step("waits-for-the-next", Clusters::waitsForTheNext);
         step("lease-addresses", Clusters::leases);
         step("lease", Steps::lease);
         step("lease-not-granted", Steps::leaseNotGranted);

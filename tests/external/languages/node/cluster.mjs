@@ -97,6 +97,18 @@ export const clusterSteps = {
     late.close();
   },
 
+  async "waits-for-the-next"() {
+    const once = (stub) => (stub.questions.length === 1 ? "KEEPALIVE left=0.500 term=7" : undefined);
+    const old = await Stub.start({ KEEPALIVE: once, GET_LOCK: () => sleep(60_000, "1") });
+    const next = await Stub.start({ KEEPALIVE: "KEEPALIVE left=1.000 term=8" });
+    const start = performance.now();
+    const guard = await new GetLock({ host: both(old.port, next.port) }).acquire("waits", { timeout: 30 });
+    const took = performance.now() - start;
+    assert.ok(took > 800 && took < 5000, `the next one serves after ${took} ms`);
+    assert.equal(await guard.release(), true);
+    [old, next].forEach((stub) => stub.close());
+  },
+
   async "lease-addresses"() {
     const good = await LeaseStub.start(1000);
     const taken = async (url, options) => new Leases({ url, retry: 0 }).acquire("addresses", { timeout: 0, ...options });

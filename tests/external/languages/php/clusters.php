@@ -132,6 +132,18 @@ function old_leader(Stage $stage): void
     $stub->told('closed');
 }
 
+/** The leader vanishes while a client waits: its questions find that out. */
+function waits_for_the_next(Stage $stage): void
+{
+    $old = line_stub(fn (int $question) => $question === 1, fn () => false, left: fn () => 'left=0.500 term=7');
+    $next = node('left=1.000 term=8');
+    $since = seconds();
+    $guard = (new GetLock([at($old), at($next)]))->acquire('php-waits', 30);
+    $took = seconds() - $since;
+    expect($took > 0.4 && $took < 5, "the next one serves after $took s");
+    expect($guard->release(), 'release');
+}
+
 function lease_addresses(Stage $stage): void
 {
     $url = fn (Stub $stub) => 'http://' . at($stub);

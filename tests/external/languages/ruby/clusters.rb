@@ -86,6 +86,15 @@ module Clusters
     eventually("the connection is closed") { stub.closed.any? }
   end
 
+  # The leader vanishes while a client waits: its questions find that out.
+  def waits_for_the_next(name)
+    old, following = promising("left=0.500 term=7", delay: 60), promising("left=1.000 term=8")
+    since = Scene.now
+    guard = GetLock.new([at(old), at(following)]).acquire(name, timeout: 30)
+    check((0.8..5).cover?(Scene.now - since), "the next one serves after #{Scene.now - since} s")
+    equal guard.release, true, "release"
+  end
+
   def url(stub) = "http://#{at(stub)}"
 
   def lease_addresses(name)

@@ -25,7 +25,8 @@ class Steps
     refused server-away killed-waiting interrupted-waiting introduced lost-in-the-body lost-and-raised
     release-after-loss guard-as-block ended-while-waiting ended-as-granted ended-while-holding fork-leaves fork-exits fork-outlives
     close-on-exec forever wrong-timeouts wrong-arguments told-in-time held-in-time open-to-the-end late-grant
-    questions-in-a-wait several-addresses parked told-in-a-cluster old-leader lease-addresses
+    questions-in-a-wait several-addresses parked told-in-a-cluster old-leader
+    waits-for-the-next lease-addresses
     lease lease-not-granted lease-lost lease-in-time
     lease-introduced lease-asked-again
   ].freeze

@@ -105,6 +105,15 @@ final class Connection {
         }
     }
 
+    /** Waits for it, whatever comes of it. */
+    static void settle(CompletableFuture<?> answer, long nanos) throws InterruptedException {
+        try {
+            answer.get(nanos, TimeUnit.NANOSECONDS);
+        } catch (TimeoutException | ExecutionException later) {
+            // The caller looks.
+        }
+    }
+
     private void run() {
         try {
             wire.open();

@@ -399,13 +399,30 @@ public final class GetLock {
             long session = session(Connection.await(answers.get(hello), patience));
             wasAnswered = true;
             cluster.served(address);
-            String granted = Connection.await(answers.get(hello + 2), limit.left() + Wire.ANSWER_TIME);
+            String granted = waited(answers.get(hello + 2), answers.get(hello + 1));
             if (granted.equals("0")) throw new NotGranted(name, limit);
             if (!granted.equals("1")) throw new ProtocolException("the server answered " + granted);
             long token = number(Connection.await(answers.get(hello + 3), Wire.ANSWER_TIME));
             Term term = connection.term();
             if (!term.begin()) promisedAgain(term);
             return new Guard(connection, name, session, token);
+        }
+
+        /**
+         * In a cluster it asks whenever a promise is over whether the leader is still there, since TCP alone would find
+         * that out much later.
+         */
+        private String waited(CompletableFuture<String> answer, CompletableFuture<String> promise)
+                throws IOException, InterruptedException {
+            Limit patience = limit.with(Duration.ofNanos(Wire.ANSWER_TIME));
+            Term term = connection.term();
+            Connection.settle(CompletableFuture.anyOf(promise, answer), patience.left());
+            while (term.isOfCluster() && !answer.isDone() && patience.left() > 0) {
+                long look = term.safe();
+                if (look > 0) Connection.settle(answer, Math.min(look, patience.left()));
+                else Connection.await(connection.ask(Connection.KEEPALIVE), term.longest());
+            }
+            return Connection.await(answer, patience.left());
         }
 
         private void introduced(CompletableFuture<String> answer, long patience)

@@ -104,6 +104,15 @@ final class Term {
         return Math.max(0, promised + Clock.GRAIN - Clock.since(sentAt));
     }
 
+    synchronized boolean isOfCluster() {
+        return number != 0;
+    }
+
+    /** What the cluster has promised at the longest. */
+    long longest() {
+        return cluster.longest();
+    }
+
     /** For how long an answer is worth waiting for, if it is known how long a promise is. */
     synchronized long patience(long otherwise) {
         return length > 0 && length != Long.MAX_VALUE ? length : otherwise;
