@@ -13,6 +13,7 @@ import (
 const (
 	parkedTime  = 15 * time.Second // for a first answer: without a leader a cluster holds a connection for 10 s
 	connectTime = 3 * time.Second  // until the next of several addresses is tried
+	turnTime    = 5 * time.Second  // the same for one that is connected and silent: all nodes are held up alike
 )
 
 // The longest promise of a cluster is nine tenths of its --cluster-ttl. Others are shorter, as they have what is left
@@ -69,6 +70,13 @@ func (c *cluster) after(addr string) string {
 }
 
 func (c *cluster) isSeveral() bool { return len(c.addrs) > 1 }
+
+func (c *cluster) firstAnswerTime() time.Duration {
+	if c.isSeveral() {
+		return turnTime
+	}
+	return parkedTime
+}
 
 // dialer does not wait long for one of several.
 func (c *cluster) dialer() *net.Dialer {

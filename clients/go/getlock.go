@@ -273,7 +273,7 @@ func (w *wait) queue(c *conn) (got grant, err error) {
 		c.tell = waitersTo(w.onWaiter)
 	}
 	lines = append(lines, w.taking()+" "+w.seconds(), "FENCING_TOKEN "+quoted(w.names[0]))
-	c.SetDeadline(time.Now().Add(parkedTime))
+	c.SetDeadline(time.Now().Add(c.cluster.firstAnswerTime()))
 	if err = c.ask(lines...); err == nil {
 		got.session, err = w.greeted(c)
 	}
@@ -354,7 +354,7 @@ func (s Server) secured(ctx context.Context, stream net.Conn, addr string) (net.
 		config = config.Clone()
 		config.ServerName, _, _ = net.SplitHostPort(addr)
 	}
-	ctx, cancel := context.WithTimeout(ctx, parkedTime)
+	ctx, cancel := context.WithTimeout(ctx, s.cluster().firstAnswerTime())
 	defer cancel()
 	secure := tls.Client(stream, config)
 	if err := secure.HandshakeContext(ctx); err != nil {

@@ -2,6 +2,8 @@
 // What the connections of one client know together: the addresses, and the cluster behind them if there is one.
 
 const CONNECT_TIME = 3; // seconds until the next of several addresses is tried
+const TURN_TIME = 5; // the same for one that is connected and silent: all nodes of a cluster are held up alike
+const PARKED_TIME = 15; // for the first answer of a single one: without a leader a cluster holds a connection for 10 s
 
 // The longest promise of a cluster is nine tenths of its --cluster-ttl. Others are shorter: they have what is left to
 // the leader.
@@ -38,6 +40,10 @@ class Cluster {
 
   connectTime(usual) {
     return this.isSeveral ? CONNECT_TIME : usual;
+  }
+
+  get firstAnswerTime() {
+    return this.isSeveral ? TURN_TIME : PARKED_TIME;
   }
 
   /** Whether an answer of that term counts. One of a lower term than was seen is of a leader that no longer leads. */
@@ -78,4 +84,4 @@ function addressesOf(hosts, port) {
   });
 }
 
-module.exports = { Cluster, addressesOf, partsOf };
+module.exports = { Cluster, PARKED_TIME, addressesOf, partsOf };

@@ -21,7 +21,7 @@ const { randomUUID } = require("node:crypto");
 const net = require("node:net");
 const tls = require("node:tls");
 const { setTimeout: sleep } = require("node:timers/promises");
-const { Cluster, addressesOf } = require("./cluster.cjs");
+const { Cluster, PARKED_TIME, addressesOf } = require("./cluster.cjs");
 const { Watch, eventIn, plain } = require("./events.cjs");
 const {
   ANSWER_TIME, Held, LONGEST_TIMER, LOOK_EVERY, Locks, Lost, NotGranted, Refused, addCause, away, checkMode, checkName, checkOptions,
@@ -29,7 +29,6 @@ const {
 } = require("./held.cjs");
 const { Site, secureOptions } = require("./site.cjs");
 
-const PARKED_TIME = 15; // the same for a connection that is new: without a leader a cluster holds it for 10 s
 const LONGEST_LINE = 65536; // no reply that a client asks for comes near to it
 const MOST_LINES = 16; // that nobody has read; fewer are asked for at a time
 const TOO_LATE = "the server answered too late to rely on its grant";
@@ -263,12 +262,13 @@ class Connection {
     const login = this.#server.login && this.#request(this.#server.login);
     const introduced = this.#server.introduction && this.#request(this.#server.introduction);
     const hello = this.#request("HELLO");
+    const patience = this.#server.cluster.firstAnswerTime;
     return quietly((async () => {
-      await this.#within(PARKED_TIME, login);
-      await this.#within(PARKED_TIME, introduced).catch((error) => {
+      await this.#within(patience, login);
+      await this.#within(patience, introduced).catch((error) => {
         if (error.symbol !== "UNKNOWN_COMMAND") throw error; // An older server shows no names.
       });
-      this.session = sessionIn(await this.#within(PARKED_TIME, hello));
+      this.session = sessionIn(await this.#within(patience, hello));
       this.#server.cluster.served(this.#address);
     })());
   }
@@ -313,7 +313,7 @@ class Connection {
   async #open() {
     const [connected, secured] = [this.#happens("connect"), this.#server.tls && this.#happens("secureConnect")];
     await this.#within(this.#server.cluster.connectTime(ANSWER_TIME), connected);
-    await this.#within(PARKED_TIME, secured);
+    await this.#within(this.#server.cluster.firstAnswerTime, secured);
   }
 
   #happens(event) {

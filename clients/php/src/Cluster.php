@@ -90,6 +90,8 @@ final class Cluster
     private const ASKED_PER_PROMISE = 9;
     /** Seconds until the next of several addresses is tried. */
     private const CONNECT_TIME = 3.0;
+    /** The same for one that is connected and silent: all nodes of a cluster are held up alike. */
+    private const TURN_TIME = 5.0;
 
     /** The longest promise. Others have what is left to the leader. */
     public float $longest = 0.0;
@@ -131,6 +133,11 @@ final class Cluster
     public function connectTime(): float
     {
         return $this->isSeveral() ? self::CONNECT_TIME : ANSWER_TIME;
+    }
+
+    public function firstAnswerTime(): float
+    {
+        return $this->isSeveral() ? self::TURN_TIME : PARKED_TIME;
     }
 
     /** Whether an answer of that term counts. One of a lower term than was seen is of a leader that leads no longer. */

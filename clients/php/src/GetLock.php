@@ -164,9 +164,9 @@ final class GetLock
         $deadline = $awaySince + $wish->timeout;
         $round = $this->cluster->round();
         for ($attempt = 0;;) {
-            [$wire, $address] = [null, array_shift($round)];
+            [$wire, $address, $patience] = [null, array_shift($round), $this->cluster->firstAnswerTime()];
             try {
-                $wire = new Wire($address, $this->tls, PARKED_TIME, $this->cluster->connectTime());
+                $wire = new Wire($address, $this->tls, $patience, $this->cluster->connectTime());
                 $session = new Session($wire, $this->cluster, $this->stopWithin);
                 return $this->queue($session, $address, $wish, $deadline);
             } catch (Broken | Refused $error) {
@@ -197,9 +197,10 @@ final class GetLock
             $take = ['CONNECTION_ID', 'KEEPALIVE', "$verb $name $time", "FENCING_TOKEN $name"];
             $introduction = $this->identity->lines();
             $session->ask(...$this->login, ...$introduction, ...$take);
-            $this->login && $session->answer(PARKED_TIME);
-            $introduction && $session->introduced();
-            $number = Session::number($session->answer(PARKED_TIME));
+            $patience = $this->cluster->firstAnswerTime();
+            $this->login && $session->answer($patience);
+            $introduction && $session->introduced($patience);
+            $number = Session::number($session->answer($patience));
             $this->cluster->served($address);
             $granted = $session->grant($left + ANSWER_TIME);
             if ($granted === '1') {
@@ -392,10 +393,10 @@ final class Session
     }
 
     /** An older server does not know the command, and shows no names. */
-    public function introduced(): void
+    public function introduced(float $patience): void
     {
         try {
-            $line = $this->answer(PARKED_TIME);
+            $line = $this->answer($patience);
             $line === '1' || throw self::nonsense($line);
         } catch (Refused $refused) {
             $refused->symbol === 'UNKNOWN_COMMAND' || throw $refused;

@@ -620,7 +620,9 @@ class GetLock
     end
 
     def open
-      @wire.open(@address.host, @address.port, @server.tls, Clock.now + PARKED_TIME, @server.cluster.connect_time)
+      cluster = @server.cluster
+      deadline = Clock.now + cluster.first_answer_time
+      @wire.open(@address.host, @address.port, @server.tls, deadline, cluster.connect_time)
     end
 
     def close = @wire.close
@@ -631,17 +633,19 @@ class GetLock
       @wire.write(lines.map { |line| "#{line}\n" }.join)
     end
 
+    def first_answer_time = @server.cluster.first_answer_time
+
     # Reads the answers to the login, to the introduction and to HELLO.
     def greet(is_introduced:)
-      reply(PARKED_TIME) if @server.login
+      reply(first_answer_time) if @server.login
       introduced if is_introduced
-      hello = reply(PARKED_TIME)
+      hello = reply(first_answer_time)
       @session = Integer(hello[/\AHELLO .*\bsession=(\d+)/, 1] || raise(stranger(hello)))
     end
 
     # An older server does not know the command, and shows no names.
     def introduced
-      answer = reply(PARKED_TIME)
+      answer = reply(first_answer_time)
       raise stranger(answer) unless answer == "1"
     rescue Refused => e
       raise unless e.symbol == "UNKNOWN_COMMAND"

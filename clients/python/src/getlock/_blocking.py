@@ -15,7 +15,6 @@ from typing import Any, Callable, Generic, Optional, Sequence, Tuple, Type, Type
 from . import _shared
 from ._shared import (
     ANSWER_TIME,
-    PARKED_TIME,
     NO_ANSWER,
     Broken,
     Lost,
@@ -158,7 +157,7 @@ def reach(server: Server, tries: Tries[Address], begin: Callable[[], D], then: C
         try:
             host, port = tries.address
             connect_time = server.cluster.connect_time(ANSWER_TIME)
-            connection = Connection(host, port, server.tls, clock() + PARKED_TIME, connect_time)
+            connection = Connection(host, port, server.tls, clock() + server.cluster.first_answer_time(), connect_time)
             result = then(connection, dialogue)
             server.cluster.good = tries.address
             return result

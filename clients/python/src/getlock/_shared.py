@@ -19,6 +19,7 @@ from typing import Any, Callable, Deque, Generic, List, Optional, Sequence, Tupl
 ANSWER_TIME = 10.0  # seconds that the server may take to answer a command that does not wait
 PARKED_TIME = 15.0  # the same for a connection that is new: while a cluster has no leader it is held for 10 s
 CONNECT_TIME = 3.0  # seconds until the next of several addresses is tried
+TURN_TIME = 5.0  # the same for one that is connected and silent: all nodes of a cluster are held up alike
 LONGEST_TEXT = 256  # characters of a name or a note of a client
 LONGEST = 1e9  # seconds; a longer wait is forever
 MOST_NAMES = 64  # of one request
@@ -303,6 +304,9 @@ class Cluster(Generic[A]):
 
     def connect_time(self, usual: float) -> float:
         return usual if len(self.addresses) == 1 else min(CONNECT_TIME, usual)
+
+    def first_answer_time(self) -> float:
+        return PARKED_TIME if len(self.addresses) == 1 else TURN_TIME
 
     def takes(self, term: int, left: float = 0.0) -> bool:
         """Whether an answer of that term counts. One of a lower term than has been seen comes from an old leader."""

@@ -31,7 +31,6 @@ from ._shared import (
     ANSWER_TIME,
     ENDED,
     NO_ANSWER,
-    PARKED_TIME,
     Broken,
     Lost,
     Silent,
@@ -178,7 +177,7 @@ async def reach(
         try:
             host, port = tries.address
             connect_time = server.cluster.connect_time(ANSWER_TIME)
-            await connection.open(host, port, server.tls, clock() + PARKED_TIME, connect_time)
+            await connection.open(host, port, server.tls, clock() + server.cluster.first_answer_time(), connect_time)
             result = await then(connection, dialogue)
             server.cluster.good = tries.address
             return result

@@ -112,14 +112,18 @@ class Server:
 
     def talk(self, wish: Wish) -> Talk:
         term = Term(self._stop_within, margin=2 / 5, every=1 / 5, cluster=self.cluster)
-        return Talk(self._login, self._introduction(), wish, term)
+        talk = Talk(self._login, self._introduction(), wish, term)
+        talk.first_answer_time = self.cluster.first_answer_time()
+        return talk
 
     def tries(self, wait: float, outlasts: bool = False, is_known: bool = False) -> Tries[Address]:
         """One that `outlasts` goes on forever once a server has answered, and one that `is_known` from the start."""
         return Tries(self.cluster, wait, math.inf if is_known else self.retry, outlasts)
 
     def observation(self, prefix: str, events: Deque[Event]) -> Observation:
-        return Observation(self._login, self._introduction(), prefix, events)
+        observation = Observation(self._login, self._introduction(), prefix, events)
+        observation.first_answer_time = self.cluster.first_answer_time()
+        return observation
 
     def _introduction(self) -> bytes:
         name, note = self._identity.name, self._identity.note
@@ -166,7 +170,7 @@ class Dialogue:
         self.was_heard = self.is_answered = False
         self._login, self._introduction, self._rest = login, introduction, b""
         self._expected: Deque[Callable[[str], None]] = deque()
-        self._opened = 0.0
+        self._opened, self.first_answer_time = 0.0, PARKED_TIME
 
     def _beginning(self) -> bytes:
         """All that can be asked without an answer goes out in one piece. This is its begin."""
@@ -180,7 +184,7 @@ class Dialogue:
 
     def late_at(self) -> float:
         """From then on the server does not answer, as it seems."""
-        return self._opened + (ANSWER_TIME if self.was_heard else PARKED_TIME)
+        return self._opened + (ANSWER_TIME if self.was_heard else self.first_answer_time)
 
     def is_over(self) -> bool:
         """Whether nothing that comes matters any more."""

@@ -6,6 +6,8 @@ class GetLock
     OUTDATED = "the server that answered no longer leads its cluster"
     # Seconds until the next of several addresses is tried.
     CONNECT_TIME = 3
+    # The same for one that is connected and silent: all nodes of a cluster are held up alike.
+    TURN_TIME = 5
     # The share of the longest promise that the work has for stopping by default, and the most that it may have.
     TO_STOP = 0.2
     MOST_TO_STOP = 0.3
@@ -36,6 +38,8 @@ class GetLock
     def several? = @addresses.size > 1
 
     def connect_time = several? ? CONNECT_TIME : ANSWER_TIME
+
+    def first_answer_time = several? ? TURN_TIME : PARKED_TIME
 
     # Whether an answer of that term counts. One of a lower term than was seen is of a leader that no longer leads.
     def takes?(term, left = 0.0)

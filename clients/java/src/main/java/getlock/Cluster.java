@@ -15,6 +15,9 @@ final class Cluster<A> {
     /** Until the next of several addresses is tried. */
     private static final long CONNECT_TIME = TimeUnit.SECONDS.toNanos(3);
 
+    /** The same for one that is connected and silent: all nodes of a cluster are held up alike. */
+    private static final long TURN_TIME = TimeUnit.SECONDS.toNanos(5);
+
     private final List<A> addresses;
     private A good;
     private long term;
@@ -48,6 +51,10 @@ final class Cluster<A> {
 
     long connectTime() {
         return addresses.size() == 1 ? Wire.ANSWER_TIME : CONNECT_TIME;
+    }
+
+    long firstAnswerTime() {
+        return addresses.size() == 1 ? Wire.PARKED_TIME : TURN_TIME;
     }
 
     /**

@@ -317,7 +317,7 @@ public final class GetLock {
         for (int attempt = 0; ; ) {
             var attempted = new Attempt(round.get(0), name, limit, shared);
             try {
-                return attempted.guard(Math.max(SHORTEST_ATTEMPT, Math.min(Wire.PARKED_TIME, away.left())));
+                return attempted.guard(Math.max(SHORTEST_ATTEMPT, Math.min(cluster.firstAnswerTime(), away.left())));
             } catch (IOException error) {
                 if (attempted.wasAnswered) away = new Limit(retry);
                 round.remove(0);
