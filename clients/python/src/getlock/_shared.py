@@ -295,7 +295,6 @@ class Cluster(Generic[A]):
     def __init__(self, addresses: Sequence[A]) -> None:
         self.addresses, self.good = list(addresses), addresses[0]
         self.term, self.longest = 0, 0.0
-        self._alone = threading.Lock()
 
     def round(self) -> List[A]:
         """All addresses in the order of the tries: the last good one is first."""
@@ -310,7 +309,7 @@ class Cluster(Generic[A]):
 
     def takes(self, term: int, left: float = 0.0) -> bool:
         """Whether an answer of that term counts. One of a lower term than has been seen comes from an old leader."""
-        with self._alone:
+        with _forking:  # A lock that a forked child can use.
             if term < self.term:
                 return False
             self.term, self.longest = term, max(self.longest, left)
