@@ -3,7 +3,7 @@
 use std::{fs, io, path::PathBuf, time::Duration};
 
 use getlockd_cluster::etcd::{
-    Etcd, EtcdConfig, Login, WrongCertificates,
+    Etcd, EtcdConfig, EtcdLogin, WrongCertificates,
     url::{EtcdUrl, EtcdUrlError},
 };
 
@@ -44,7 +44,7 @@ pub(in crate::server) fn engine(flags: &EngineFlags, time_limit: Duration) -> Re
     let login = match (&flags.user, &flags.password_file) {
         (Some(user), Some(file)) => {
             let password = String::from_utf8_lossy(&read(file)?).trim_end_matches(['\r', '\n']).to_owned();
-            Some(Login { user: user.clone(), password })
+            Some(EtcdLogin { user: user.clone(), password })
         }
         _ => None,
     };
