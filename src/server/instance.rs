@@ -382,8 +382,13 @@ mod tests {
         };
         let keepalive = Keepalive(Duration::from_secs(30));
         let limiter = || Limiter::new(Wire::Line, quota.clone());
-        tokio::spawn(net::accept(faulty, acceptor.clone(), Arc::new(entrance(&acceptor, limiter(), panics))));
-        tokio::spawn(net::accept(right, acceptor.clone(), limiter(), |_| Bytes::new(), keepalive, serves));
+        let refusal = |_| Bytes::new();
+        let to_faulty =
+            Entrance { acceptor: acceptor.clone(), limiter: limiter(), refusal, keepalive, serve: panics };
+        let to_right =
+            Entrance { acceptor: acceptor.clone(), limiter: limiter(), refusal, keepalive, serve: serves };
+        tokio::spawn(net::accept(faulty, acceptor.clone(), Arc::new(to_faulty)));
+        tokio::spawn(net::accept(right, acceptor, Arc::new(to_right)));
 
         let mut fated = TcpStream::connect(faulty_at).await.unwrap();
         let mut waiter = BufReader::new(TcpStream::connect(right_at).await.unwrap()).lines();

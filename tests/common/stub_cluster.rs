@@ -82,6 +82,7 @@ impl StubNode {
             beats: (5, 0.075, [0, 0, 1, 4, 4, 5, 5, 5, 5, 5]),
             pauses: (Duration::from_millis(60_200), 1),
             nodes: vec![announced("a", 0), announced("b", 1), announced("c", 40)],
+            at: Moment::now(),
             engine_down_since: None,
         };
         Arc::new(Self(Mutex::new(NodeStatus {

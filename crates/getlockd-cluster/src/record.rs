@@ -103,13 +103,16 @@ pub struct NodeRecord {
 
 /// What an operator asks of the leader: to let another node lead.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HandOver {
+pub struct HandOverRequest {
     /// The node that is to lead next; none: the leader chooses.
     pub successor: Option<String>,
     /// When it was asked, in milliseconds since 1970, for people.
     pub asked_ms: u64,
     /// No two requests have the same.
     pub nonce: String,
+    /// The leader's answer, if it does not hand over: why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// A record with its version, and what it says: the state of a seat, or nothing.
@@ -183,7 +186,7 @@ impl NodeRecord {
     }
 }
 
-impl HandOver {
+impl HandOverRequest {
     /// As it stands in the engine.
     pub fn encode(&self) -> Vec<u8> {
         encode(self)
@@ -325,9 +328,9 @@ mod tests {
             n: 6,
         };
         assert_eq!(NodeRecord::decode(&node.encode()), Some(node));
-        let request = HandOver { successor: None, asked_ms: 7, nonce: "n".into() };
-        assert_eq!(HandOver::decode(&request.encode()), Some(request));
-        assert_eq!(HandOver::decode(br#"{"v":2,"asked_ms":7,"nonce":"n"}"#), None);
+        let request = HandOverRequest { successor: None, asked_ms: 7, nonce: "n".into(), refused: None };
+        assert_eq!(HandOverRequest::decode(&request.encode()), Some(request));
+        assert_eq!(HandOverRequest::decode(br#"{"v":2,"asked_ms":7,"nonce":"n"}"#), None);
     }
 
     #[test]

@@ -75,10 +75,10 @@ impl Node {
             request_key: String::new(),
         });
         let (hand_over, accepted) = mpsc::unbounded_channel();
-        let acceptor = Acceptor::new(Quota::new(Resource::Connections, 100));
+        let quota = Quota::new(Resource::Connections, 100);
         let entrance: Arc<dyn Admit> = Arc::new(Entrance {
-            limiter: Limiter::new(Wire::Line, acceptor.quota.clone()),
-            acceptor,
+            limiter: Limiter::new(Wire::Line, quota),
+            acceptor: Acceptor::default(),
             refusal: |_| Bytes::new(),
             keepalive: Keepalive(Duration::from_secs(30)),
             serve: move |accepted| {

@@ -57,7 +57,7 @@ impl ClusterView for TermView {
     fn status(&self) -> ClusterStatus {
         let Frozen { node, term, ttl, since } = &self.status;
         let shared = self.node.upgrade();
-        let report = shared.as_ref().map(|shared| shared.cluster.report.borrow().clone()).unwrap_or_default();
+        let report = shared.as_ref().map(|shared| shared.report()).unwrap_or_default();
         let relayed = |name: &str| match shared.as_ref().map(|shared| shared.front.borrow().clone()) {
             Some(Front::Serves(leading)) => {
                 let rows = leading.relays.rows();
@@ -108,9 +108,16 @@ fn changes(report: &ClusterReport) -> Vec<ChangeRow> {
     report.changes.iter().map(row).collect()
 }
 
+impl NodeShared {
+    /// What the node knows of its cluster, now.
+    fn report(&self) -> ClusterReport {
+        self.cluster.report.borrow().aged(Moment::now())
+    }
+}
+
 impl NodeView for NodeShared {
     fn status(&self) -> NodeStatus {
-        let (front, report) = (self.front.borrow().clone(), self.cluster.report.borrow().clone());
+        let (front, report) = (self.front.borrow().clone(), self.report());
         let (term, leader) = match &*self.cluster.role.borrow() {
             Role::Nobody => (report.changes.last().map_or(0, |change| change.term), None),
             Role::Follows(term, leader) => (*term, Some(leader.clone())),
@@ -146,7 +153,7 @@ impl NodeView for NodeShared {
                 Front::Serves(leading) => leading.instance.service().registry().holders(),
                 Front::Relays(_) | Front::Nobody => 0,
             },
-            report,
+            report: Arc::new(report),
         }
     }
 

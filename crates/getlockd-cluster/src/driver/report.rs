@@ -34,6 +34,16 @@ pub struct ClusterReport {
     pub engine_down_since: Option<Moment>,
 }
 
+impl ClusterReport {
+    /// The same, with the age that the signs of life of nodes have now.
+    #[must_use]
+    pub fn aged(&self, now: Moment) -> Self {
+        let passed = self.at.elapsed_at_most(now);
+        let nodes = self.nodes.iter().map(|(node, ago)| (node.clone(), *ago + passed)).collect();
+        Self { nodes, at: now, ..self.clone() }
+    }
+}
+
 /// Bounds of the histogram of beats, in seconds.
 pub const BEAT_BUCKETS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
 

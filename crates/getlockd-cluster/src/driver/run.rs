@@ -23,7 +23,7 @@ use super::{
 use crate::{
     engine::{Beat, Change, Engine, EngineError, Leases, Resign, Take, Versioned, Written},
     moment::Moment,
-    record::{BeatRecord, Floors, HandOver, Leader, Resigned, SeatRecord},
+    record::{BeatRecord, Floors, HandOverRequest, Leader, Resigned, SeatRecord},
     seat::{Action, Event, Now, Seat, SeatConfig},
 };
 
@@ -278,27 +278,45 @@ impl NodeDriver {
         let Some(request) = self.request.take() else { return };
         let is_old = request.revision <= leadership.term.number().max(self.looked_at);
         self.looked_at = self.looked_at.max(request.revision);
-        let engine = Arc::clone(&self.engine);
-        self.call("forget", async move { engine.forget(None).await });
-        match HandOver::decode(&request.value) {
-            _ if is_old => {}
-            Some(request) => self.drain(false, request.successor),
-            None => warn!("cannot read a request for a hand-over; use the program of the leader's version"),
+        let Some(request) = HandOverRequest::decode(&request.value).filter(|_| !is_old) else {
+            return self.forget_request();
+        };
+        if request.refused.is_some() {
+            // This node's own answer: the operator's program removes it.
+            return;
+        }
+        let successor = request.successor.clone();
+        match self.drain(false, successor) {
+            Ok(()) => self.forget_request(),
+            Err(why) => {
+                let refused = HandOverRequest { refused: Some(why.into()), ..request };
+                let engine = Arc::clone(&self.engine);
+                self.call("refuse", async move { engine.ask_hand_over(refused.encode()).await });
+            }
         }
     }
 
-    fn drain(&mut self, exits: bool, successor: Option<String>) {
+    fn forget_request(&self) {
+        let engine = Arc::clone(&self.engine);
+        self.call("forget", async move { engine.forget(None).await });
+    }
+
+    /// Begins the drain. An error says why this node does not hand over.
+    fn drain(&mut self, exits: bool, successor: Option<String>) -> Result<(), &'static str> {
         let now = self.now();
-        if let Some(node) = &successor
-            && !exits
-            && !self.nodes.is_successor(node, now)
-        {
-            return warn!(node, "does not hand over: no such node was heard of lately");
+        let is_known = |node: &String| self.nodes.is_successor(node, now);
+        let refused = match &successor {
+            Some(node) if !exits && !is_known(node) => Some("no such node was heard of lately"),
+            None if !exits && self.nodes.successor(now).is_none() => {
+                Some("no other node was heard of lately")
+            }
+            _ => None,
+        };
+        if let Some(why) = refused {
+            warn!(why, successor, "does not hand over");
+            return Err(why);
         }
         let successor = successor.or_else(|| self.nodes.successor(now));
-        if !exits && successor.is_none() {
-            return warn!("does not hand over: no other node was heard of lately");
-        }
         self.exits |= exits;
         if let Some(leadership) = self.leadership.as_ref().filter(|leadership| !leadership.term.is_shut()) {
             let term = leadership.term.number();
@@ -309,13 +327,15 @@ impl NodeDriver {
             );
         }
         self.step(Event::Drain { exits, successor });
+        Ok(())
     }
 
     // What the server says.
 
     fn ordered(&mut self, order: DriverOrder) {
         match order {
-            DriverOrder::Drain { exits, successor } => self.drain(exits, successor),
+            // If it does not hand over, that is in the log.
+            DriverOrder::Drain { exits, successor } => drop(self.drain(exits, successor)),
             DriverOrder::Restored(term) => self.step_in(term, Event::Restored),
             DriverOrder::RestoreFailed(term) => self.step_in(term, Event::RestoreFailed),
             DriverOrder::Drained(term) => self.step_in(term, Event::Drained),

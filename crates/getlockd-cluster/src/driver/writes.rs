@@ -163,6 +163,7 @@ impl Writes {
     /// Nothing is written any more.
     pub(super) fn close(&mut self) {
         self.closed = true;
+        self.trying = 0;
         self.queue.clear();
         let waiting = self.waiters.drain().map(|(_, waiter)| waiter.done).collect();
         WriteWaiters(waiting).tell(&Err(NotWritten::Over));
@@ -249,7 +250,10 @@ mod tests {
     fn nothing_is_written_after_the_end() {
         let mut writes = Writes::default();
         let mut waits = write(&mut writes, &[("a", None)]);
+        writes.batch();
         writes.close();
+        writes.written().tell(&Ok(()));
+        writes.refused("an answer after the end");
         let mut late = write(&mut writes, &[("a", None)]);
         assert_eq!(
             (waits.try_recv(), late.try_recv()),

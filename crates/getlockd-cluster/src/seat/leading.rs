@@ -146,7 +146,7 @@ impl Leading {
 
     /// The next try, at the same time as the last one of all.
     pub(super) fn next_try(&mut self, now: Moment) -> u64 {
-        self.n += 1;
+        self.n = self.n.saturating_add(1);
         self.tried = now;
         self.pace = Pace::Regular;
         self.n
@@ -193,7 +193,7 @@ impl Seat {
         if leading.is_serving() && leading.awaits.is_none() && !leading.is_shut() {
             self.actions.push(Action::Hold);
         }
-        leading.awaits = Some(leading.n + 1);
+        leading.awaits = Some(leading.n.saturating_add(1));
         leading.hurry();
     }
 

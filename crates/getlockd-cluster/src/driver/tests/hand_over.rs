@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     driver::{HandOverError, hand_over},
-    record::HandOver,
+    record::HandOverRequest,
 };
 
 /// Two nodes: `a` leads, and has heard of `b`.
@@ -60,9 +60,11 @@ async fn hand_over_without_another_node_is_refused() {
     assert_eq!(hand_over(&engine, None, T).await, Err(HandOverError::NobodyLeads));
     let a = Node::start("a", &store);
     let tenure = a.serves().await;
-    let in_vain = Err(HandOverError::InVain("a".into()));
-    assert_eq!(hand_over(&engine, None, T).await, in_vain, "no other node runs");
-    assert_eq!(hand_over(&engine, Some("x".into()), T).await, in_vain, "no such node");
+    let asked = Instant::now();
+    let refused = |why: &str| Err(HandOverError::Refused("a".into(), why.into()));
+    assert_eq!(hand_over(&engine, None, T).await, refused("no other node was heard of lately"));
+    assert_eq!(hand_over(&engine, Some("x".into()), T).await, refused("no such node was heard of lately"));
+    assert!(asked.elapsed() < T / 10, "{:?}", asked.elapsed());
     assert_eq!(hand_over(&engine, Some("a".into()), T).await, Err(HandOverError::LeadsAlready("a".into())));
     a.cluster.drain(false, None);
     sleep(2 * T).await;
@@ -73,7 +75,7 @@ async fn hand_over_without_another_node_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn request_that_is_older_than_the_leadership_means_nothing() {
     let store = Store::new();
-    let request = HandOver { successor: None, asked_ms: 1, nonce: "n".into() };
+    let request = HandOverRequest { successor: None, asked_ms: 1, nonce: "n".into(), refused: None };
     store.write(vec![("hand-over".into(), Some(request.encode()))]);
     let (_a, tenure, _b) = two(&store).await;
     sleep(2 * T).await;
@@ -89,7 +91,7 @@ async fn request_while_leases_are_restored_is_taken_after_it() {
     let a = Node::start("a", &store);
     let tenure = b.takes().await;
     assert_eq!(a.follows("b").await, tenure.term.number());
-    let request = HandOver { successor: None, asked_ms: 1, nonce: "n".into() };
+    let request = HandOverRequest { successor: None, asked_ms: 1, nonce: "n".into(), refused: None };
     store.write(vec![("hand-over".into(), Some(request.encode()))]);
     sleep(T).await;
     let told = drains(&b.serves().await);

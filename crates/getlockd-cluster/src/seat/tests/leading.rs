@@ -155,6 +155,16 @@ fn later_try_that_was_there_first_says_nothing() {
 }
 
 #[test]
+fn beat_that_cannot_be_exceeded_costs_the_term_and_no_more() {
+    let mut node = Node::serving();
+    let look = node.own_look(205, u64::MAX);
+    assert_eq!(node.beat_ends(Written::Not(look.clone())), []);
+    assert_eq!(node.beat_ends(Written::Not(look)), []);
+    let (_, actions) = node.waits_for_action();
+    assert!(matches!(&actions[..], [Action::Beat { n: u64::MAX, .. }]), "{actions:?}");
+}
+
+#[test]
 fn engine_that_goes_back_ends_the_term() {
     let mut node = Node::serving();
     assert!(matches!(node.beat_ends(Written::Done(210))[..], [Action::Extend(_)]));
