@@ -14,7 +14,7 @@ const VERSION: u64 = 1;
 const LONGEST: usize = 64 << 10;
 
 /// The longest time that a record may name: a day.
-const LONGEST_TIME: Duration = Duration::from_secs(24 * 3600);
+const LONGEST_TIME: Duration = Duration::from_hours(24);
 
 /// The seat.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -219,6 +219,7 @@ fn digits(text: &str, width: usize) -> Option<u64> {
 
 impl Floors {
     /// So far above these. Session ids wrap.
+    #[must_use]
     pub fn ahead(self) -> Self {
         Self {
             token: self.token.saturating_add(AHEAD.token),
