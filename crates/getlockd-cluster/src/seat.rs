@@ -7,10 +7,23 @@
 //! A node is a candidate, which follows whoever leads and may take the seat (`candidate`); or it leads (`leading`), until
 //! it has no time left or hands over (`draining`). What it saw of the engine, and since when, is its `sight`.
 
+/// Runs the given code only if the proof has planted that bug: `slip!(OwnTtl => return)`. Outside of this crate's own tests
+/// it expands to nothing.
+macro_rules! slip {
+    ($slip:ident => $($what:tt)*) => {
+        #[cfg(test)]
+        if $crate::seat::proof::slips::Slip::$slip.is_planted() {
+            $($what)*;
+        }
+    };
+}
+
 mod candidate;
 mod draining;
 mod leading;
 mod sight;
+#[cfg(test)]
+mod proof;
 #[cfg(test)]
 mod tests;
 
@@ -244,6 +257,10 @@ impl Seat {
     }
 
     fn take_in(&mut self, now: Moment, event: Event) {
+        slip!(DeadlineByRead => if let (Event::BeatSeen(Some(_)), State::Leading(leading)) = (&event, &mut self.state) {
+            leading.sent = now;
+            self.actions.push(Action::Extend(leading.deadline()));
+        });
         match event {
             Event::Tick => {}
             Event::SeatSeen(seat) => self.seat_seen(seat, now),

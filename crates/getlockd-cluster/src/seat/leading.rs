@@ -245,6 +245,7 @@ impl Seat {
     /// The only thing that moves the end of a term: the send of a try that was itself acknowledged.
     fn acknowledged(&mut self, revision: u64, n: u64, sent: Moment, now: Moment) {
         let State::Leading(leading) = &mut self.state else { return };
+        slip!(RevisionMayFall => leading.revision = 0);
         if revision <= leading.revision {
             return self.lose(WENT_BACK, now);
         }
@@ -254,6 +255,7 @@ impl Seat {
             return;
         }
         leading.sent = sent;
+        slip!(DeadlineFromReceipt => leading.sent = now);
         if leading.is_shut() {
             return;
         }
@@ -268,6 +270,7 @@ impl Seat {
 
     fn beat_was_not_made(&mut self, look: Look, now: Moment) {
         let State::Leading(leading) = &mut self.state else { return };
+        slip!(SupersededIsLost => return self.lose(WENT_BACK, now));
         let lost = is_lost(leading, &look);
         leading.superseded(&look);
         self.sight.saw(look, now);

@@ -18,7 +18,21 @@ pub struct Tree {
     depth: usize,
 }
 
+/// The choices, as [`Tree::of`] reads them.
+impl std::fmt::Display for Tree {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let path: Vec<_> = self.path.iter().map(|(choice, _)| choice.to_string()).collect();
+        f.write_str(&path.join("."))
+    }
+}
+
 impl Tree {
+    /// A path that is known.
+    pub fn of(path: &str) -> Self {
+        let path: Vec<_> = path.split('.').filter_map(|choice| Some((choice.parse().ok()?, 0))).collect();
+        Self { depth: path.len(), path, at: 0 }
+    }
+
     pub fn new(depth: usize) -> Self {
         Self { depth, ..Self::default() }
     }

@@ -56,7 +56,6 @@ pub struct Try {
     floors: Floors,
     /// How many of the waiting changes go with it.
     changes: usize,
-    sent: Moment,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +82,6 @@ pub struct Closing {
 #[derive(Debug)]
 pub struct Tenure {
     pub term: u64,
-    pub order: usize,
     pub seat: Leader,
     pub guard: usize,
     pub ceiling: Floors,
@@ -106,7 +104,7 @@ pub struct SimNode {
     pub clocks: Clocks,
     pub ttl: Duration,
     pub delay: Duration,
-    wall: u64,
+    pub wall: u64,
     seat: Option<Seat>,
     tries: u64,
     under_way: Option<Try>,
@@ -160,6 +158,10 @@ impl SimNode {
 
     pub fn serves(&self) -> bool {
         self.alive && !self.paused && self.tenure.as_ref().is_some_and(|tenure| tenure.serving)
+    }
+
+    pub fn drains(&self) -> bool {
+        self.tenure.as_ref().is_some_and(|tenure| tenure.drains)
     }
 
     pub fn newest_guard(&self) -> Option<usize> {
@@ -362,6 +364,7 @@ impl World {
             Action::End(_) => self.end_of_term(node),
             Action::Follow(term, leader) => self.follow(node, term, node_of(&leader.node)),
             Action::Nobody => self.follow_nobody(node),
+            Action::Drain | Action::ClockIgnored { .. } => {}
             Action::Resigned => self.resigned(node),
         }
     }
@@ -369,12 +372,11 @@ impl World {
     // Tries.
 
     fn attempt(&mut self, node: usize, kind: Kind, floors: Floors, changes: usize, ask: Ask) {
-        let sent = self.moment(node);
         let it = &mut self.nodes[node];
         it.tries += 1;
         let number = it.tries;
         let limit = it.tenure.as_ref().map_or(it.ttl, |tenure| tenure.seat.ttl) / 8;
-        let busy = it.under_way.replace(Try { number, kind, floors, changes, sent }).is_some();
+        let busy = it.under_way.replace(Try { number, kind, floors, changes }).is_some();
         if busy {
             self.ledger.broke(format!("n{node} has two tries under way"));
         }
@@ -442,10 +444,6 @@ impl World {
                 let refused_for_ever = Slip::RefusedForEver.is_planted() && matches!(written, Written::Refused(_));
                 let written = if refused_for_ever { Written::Unknown(String::new()) } else { written };
                 self.step(node, Event::BeatEnded(written));
-                if done && Slip::DeadlineFromReceipt.is_planted() {
-                    let late = attempt.sent.elapsed_at_least(self.moment(node));
-                    self.extend_by(node, late);
-                }
             }
             Kind::Resign => self.step(node, Event::ResignEnded(written)),
             Kind::Look => {}
@@ -459,21 +457,7 @@ impl World {
             Change::Node(..) | Change::HandOver(_) => return,
         };
         self.nodes[node].seen = versioned.as_ref().map_or(self.nodes[node].seen, |seen| seen.revision);
-        let read = !seat && versioned.is_some();
         self.step(node, if seat { Event::SeatSeen(versioned) } else { Event::BeatSeen(versioned) });
-        if read && Slip::DeadlineByRead.is_planted() {
-            if let Some(tenure) = &self.nodes[node].tenure {
-                let deadline = self.moment(node).after(tenure.seat.ttl * 9 / 10);
-                self.guards[tenure.guard].extend(deadline);
-            }
-        }
-    }
-
-    fn extend_by(&mut self, node: usize, late: Duration) {
-        if let Some(tenure) = &self.nodes[node].tenure {
-            let deadline = self.guards[tenure.guard].deadline.after(late);
-            self.guards[tenure.guard].extend(deadline);
-        }
     }
 
     // Terms.
@@ -487,14 +471,15 @@ impl World {
         }
         self.cut_relayed(node);
         let guard = self.guards.len();
-        self.guards.push(Guard::new(node, order, term, deadline));
-        let [mut first, ceiling] = floors;
-        if Slip::FloorNotRead.is_planted() {
-            first.token = self.nodes[node].wall + self.now / 1_000;
+        self.guards.push(Guard::new(order, term, deadline));
+        let [first, ceiling] = floors;
+        // With the floor lost, the clock catches only what numbers have not overtaken.
+        let highest = self.ledger.highest_token();
+        if self.ledger.leases_lost && highest >= self.nodes[node].wall + self.now / 1_000 {
+            self.ledger.tokens_lost = highest;
         }
         self.nodes[node].tenure = Some(Tenure {
             term,
-            order,
             seat,
             guard,
             ceiling,

@@ -24,8 +24,8 @@ pub struct RelayTerm {
 }
 
 impl World {
-    fn relay_guard_of(&mut self, node: usize, term: u64) -> usize {
-        let guard = Guard::new(node, 0, term, Moment::default());
+    fn relay_guard_of(&mut self, term: u64) -> usize {
+        let guard = Guard::new(0, term, Moment::default());
         self.guards.push(Guard { held: false, ..guard });
         self.guards.len() - 1
     }
@@ -43,7 +43,7 @@ impl World {
         if !Slip::RelayTakesLowerTerm.is_planted() {
             self.cut_relayed(node);
         }
-        let guard = self.relay_guard_of(node, term);
+        let guard = self.relay_guard_of(term);
         self.nodes[node].relay = Some(RelayTerm { term, leader, guard, asked: BTreeMap::new(), tells: false });
     }
 
@@ -93,7 +93,7 @@ impl World {
         for conn in self.relayed_by(node) {
             self.close(conn, 1);
         }
-        let guard = self.relay_guard_of(node, term);
+        let guard = self.relay_guard_of(term);
         if let Some(relay) = &mut self.nodes[node].relay {
             relay.guard = guard;
         }

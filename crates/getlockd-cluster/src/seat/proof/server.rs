@@ -52,6 +52,8 @@ pub struct Record {
     written: bool,
     /// A try to write it may be made.
     sent: bool,
+    /// Its client was told, or another leader's.
+    told: bool,
     ending: bool,
 }
 
@@ -177,7 +179,7 @@ impl World {
             return self.reply(node, conn, Reply::Busy);
         };
         let ends = self.moment(node).boot + ttl;
-        let record = Record { name, token, ttl, ends, written: false, sent: false, ending: false };
+        let record = Record { name, token, ttl, ends, written: false, sent: false, told: false, ending: false };
         if let Some(tenure) = &mut self.nodes[node].tenure {
             tenure.owners.insert(name, Owner::Lease(lease));
             tenure.leases.insert(lease, record);
@@ -215,6 +217,7 @@ impl World {
         let record = self.nodes[node].tenure.as_mut().and_then(|tenure| tenure.leases.get_mut(&lease));
         let Some(record) = record.filter(|record| !record.ending) else { return };
         record.ends = boot + record.ttl;
+        record.told = true;
         let until = now + nanos(record.ttl) / 1_000 * shortest;
         let told = Reply::Lease { lease, name: record.name, token: record.token, until, renewed };
         self.reply(node, conn, told);
@@ -282,8 +285,10 @@ impl World {
             Written::Refused(_) if Slip::RefusedForEver.is_planted() => {}
             Written::Refused(_) if changes == 1 => {
                 let (lease, value, _) = tenure.waiting.remove(0);
-                // An earlier try may have been made: what is not told is deleted.
+                let told = tenure.leases.get(&lease).is_some_and(|lease| lease.told);
+                // An earlier try may have been made: what is not told is deleted. A heartbeat fails, and the lease runs on.
                 match value {
+                    Some(_) if told => {}
                     Some(_) => self.end_lease(node, lease),
                     None => self.write_lease(node, lease, None, Waiter::PassesOn),
                 }
@@ -316,7 +321,9 @@ impl World {
         for (key, value) in leases {
             let Some((name, token, ttl)) = Record::decode(value) else { continue };
             let lease = lease_of(key);
-            self.ledger.restored(lease);
+            if self.guards[tenure.guard].order == self.store.takes.len() {
+                self.ledger.restored(lease);
+            }
             let higher = |owner: &Owner| {
                 matches!(owner, Owner::Lease(other) if tenure.leases.get(other).is_some_and(|other| other.token > token))
             };
@@ -324,7 +331,7 @@ impl World {
                 continue;
             }
             tenure.owners.insert(name, Owner::Lease(lease));
-            let record = Record { name, token, ttl, ends: boot + ttl, written: true, sent: true, ending: false };
+            let record = Record { name, token, ttl, ends: boot + ttl, written: true, sent: true, told: true, ending: false };
             tenure.leases.insert(lease, record);
         }
         tenure.restored = true;
@@ -342,12 +349,15 @@ impl World {
     pub fn close_sockets(&mut self, node: usize) {
         let Some(tenure) = self.nodes[node].tenure.as_mut() else { return };
         let guard = tenure.guard;
-        tenure.drains = true;
+        tenure.drains = !Slip::StepDownPassesOn.is_planted();
         if Slip::ShutdownDeletes.is_planted() {
             self.delete_all(node);
         }
         for conn in self.conns_of(guard) {
             self.close(conn, 0);
+            if Slip::StepDownPassesOn.is_planted() {
+                self.free(node, Owner::Session(conn), None);
+            }
         }
     }
 
@@ -428,9 +438,6 @@ impl World {
             self.delete_all(node);
         }
         self.step(node, Event::Drained);
-        if self.nodes[node].tenure.is_some() {
-            self.ledger.broke(format!("n{node} goes on with its term after its drain"));
-        }
     }
 
     pub fn resigned(&mut self, node: usize) {

@@ -14,7 +14,7 @@ pub enum Slip {
     DeadlineFromReceipt,
     /// The deadline moves when the own beat is read.
     DeadlineByRead,
-    /// A candidate waits T from its start, whatever changed since.
+    /// A candidate waits T from its start, whatever changed since: later, that is no wait.
     WaitFromStart,
     /// A candidate waits its own T, not that of the record.
     OwnTtl,
@@ -28,6 +28,10 @@ pub enum Slip {
     TakeFromLook,
     /// A batch that was refused is sent again for ever.
     RefusedForEver,
+    /// A hand-over waits for nobody.
+    ResignAtOnce,
+    /// A term starts with numbers from the floor alone.
+    ClockNotRead,
     /// A term starts with numbers from the clock alone.
     FloorNotRead,
     // In the engine.
@@ -56,6 +60,8 @@ pub enum Slip {
     UnwrittenForgotten,
     /// Relays are not waited for.
     RelaysForgotten,
+    /// Locks pass on as sockets close at the end of a term.
+    StepDownPassesOn,
     /// A lock passes on before the delete of its lease is written.
     PassedOnBeforeDelete,
     /// The end of a term deletes its leases.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{rules::Ledger, slips::Slip};
 use crate::{
     engine::{Beat, Look, Resign, Take, Versioned, Written},
-    record::Leader,
+    record::{Leader, SeatRecord},
 };
 
 /// What stands in it.
@@ -146,6 +146,13 @@ impl Store {
         self.history.truncate(at);
         self.now = then;
         self.now.look.revision += ahead;
+    }
+
+    /// Whether a backup says that the seat is free, which a node that starts believes.
+    pub fn was_resigned(&self, back: usize) -> bool {
+        let then = self.history.get(self.history.len().saturating_sub(back));
+        let seat = then.and_then(|then| then.look.seat.as_ref());
+        seat.is_some_and(|seat| matches!(SeatRecord::decode(&seat.value), SeatRecord::Resigned(_)))
     }
 
     /// Whether a restore by so many changes is hidden from whoever saw these revisions.

@@ -35,7 +35,6 @@ pub enum Item {
 /// What sockets look at. Like [`crate::term::Term`], for simulated clocks.
 #[derive(Clone, Debug)]
 pub struct Guard {
-    pub node: usize,
     /// The term, in the order of takes.
     pub order: usize,
     pub term: u64,
@@ -46,8 +45,8 @@ pub struct Guard {
 }
 
 impl Guard {
-    pub fn new(node: usize, order: usize, term: u64, deadline: Moment) -> Self {
-        Self { node, order, term, deadline, shut: false, held: true, waiting: Vec::new() }
+    pub fn new(order: usize, term: u64, deadline: Moment) -> Self {
+        Self { order, term, deadline, shut: false, held: true, waiting: Vec::new() }
     }
 
     pub fn left(&self, now: Moment) -> Duration {
@@ -181,7 +180,7 @@ impl World {
     fn check_grant(&mut self, conn: usize, order: usize, reply: &Reply) {
         let (name, token, lease) = match *reply {
             Reply::Granted { name, token } => (name, token, None),
-            Reply::Lease { lease, name, token, renewed: false, .. } => (name, token, Some(lease)),
+            Reply::Lease { lease, name, token, until, renewed: false } if until > self.now => (name, token, Some(lease)),
             _ => return,
         };
         self.ledger.granted(order, name, token, lease);

@@ -65,6 +65,8 @@ pub struct World {
     pub disturbed: BTreeMap<Place, True>,
     /// The last moment at which anything was not well.
     pub last_fault: True,
+    /// Whoever must serve may wait for the end of late faults.
+    pub patient: bool,
     /// How long a pause between the look at a guard and its write is at most.
     pub longest_pause: Duration,
     /// Forks of the tree are at each try to reach the engine from here on.
@@ -93,6 +95,7 @@ impl World {
             mail: Vec::new(),
             disturbed: BTreeMap::new(),
             last_fault: 0,
+            patient: false,
             longest_pause: Duration::ZERO,
             forks_from: True::MAX,
             transcript: None,
@@ -141,9 +144,21 @@ impl World {
     }
 
     fn must_serve(&mut self) {
+        let (well_since, bound) = (self.last_fault, self.bound());
+        if self.patient && self.now < well_since + nanos(bound) {
+            let after = Duration::from_nanos(well_since + nanos(bound) - self.now);
+            self.ends = self.ends.max(self.now + nanos(after) + 1_000_000);
+            return self.later(after, Happening::MustServe);
+        }
         if !self.nodes.iter().any(SimNode::serves) {
             self.ledger.broke("nobody leads, though all has been well for long enough");
         }
+    }
+
+    /// How long it takes at most until somebody leads, once all is well.
+    pub fn bound(&self) -> Duration {
+        let longest = self.nodes.iter().map(|node| node.ttl + node.delay).max().unwrap_or_default();
+        longest.mul_f64(1.2) + Duration::from_millis(800)
     }
 
     // The network.
