@@ -123,7 +123,7 @@ struct Record<T> {
 /// The two states of a seat.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
-enum State {
+enum SeatState {
     Leads(Leader),
     Resigned(Resigned),
 }
@@ -143,8 +143,8 @@ impl SeatRecord {
     /// As it stands in the engine. [`SeatRecord::Unreadable`] is never written; it is empty.
     pub fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Leads(leader) => encode(State::Leads(leader.clone())),
-            Self::Resigned(resigned) => encode(State::Resigned(resigned.clone())),
+            Self::Leads(leader) => encode(SeatState::Leads(leader.clone())),
+            Self::Resigned(resigned) => encode(SeatState::Resigned(resigned.clone())),
             Self::Unreadable => Vec::new(),
         }
     }
@@ -152,8 +152,8 @@ impl SeatRecord {
     /// Reads it. What cannot be read, or makes no sense, is [`SeatRecord::Unreadable`].
     pub fn decode(value: &[u8]) -> Self {
         match decode(value) {
-            Some(State::Leads(leader)) if leader.makes_sense() => Self::Leads(leader),
-            Some(State::Resigned(resigned)) => Self::Resigned(resigned),
+            Some(SeatState::Leads(leader)) if leader.makes_sense() => Self::Leads(leader),
+            Some(SeatState::Resigned(resigned)) => Self::Resigned(resigned),
             _ => Self::Unreadable,
         }
     }

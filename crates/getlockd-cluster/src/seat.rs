@@ -6,6 +6,11 @@
 //!
 //! A node is a candidate, which follows whoever leads and may take the seat (`candidate`); or it leads (`leading`), until
 //! it has no time left or hands over (`draining`). What it saw of the engine, and since when, is its `sight`.
+//!
+//! An engine that was restored from a backup has lower terms again. No node follows a lower term than the highest that it
+//! saw, until that one must have ended: then it waits as for any record, follows who lives, or takes the seat, and the new
+//! term is what it is. Relays that serve under the higher term have cut by then. A client that remembers the higher term
+//! refuses the new one until it forgets: that is what it remembers it for.
 
 /// Runs the given code only if the proof has planted that bug: `slip!(OwnTtl => return)`. Outside of this crate's own tests
 /// it expands to nothing.
@@ -319,6 +324,16 @@ impl Seat {
     /// What the node knows of the seat; none if it has seen none, or if there is none.
     pub fn seen(&self) -> Option<&SeatRecord> {
         self.sight.record()
+    }
+
+    /// Whether another process leads that has this node's name or address, so that this one cannot relay to it.
+    pub fn has_namesake(&self) -> bool {
+        matches!(self.state, State::Candidate(_)) && self.sight.has_namesake(&self.config.leader)
+    }
+
+    /// What stood in the seat before that.
+    pub fn seen_before(&self) -> Option<&SeatRecord> {
+        self.sight.before()
     }
 
     /// The share of T that a term serves after the send of a beat: 0.9.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Action, Flight, LOST, Leading, Now, Seat, State, TakeTry};
+use super::{Action, DRAINED, Flight, LOST, Leading, Now, Seat, Shown, State, TakeTry};
 use crate::{
     engine::{Look, Versioned, Written},
     moment::Moment,
@@ -159,9 +159,6 @@ impl Seat {
         }
         self.sight.began(term, tried.seat.wait(), now);
         let leading = Leading::new(term, tried.seat, tried.sent);
-        if self.exits {
-            return self.give_up_unserved(leading);
-        }
         self.actions.push(Action::Begin {
             term,
             seat: leading.seat.clone(),
@@ -169,8 +166,12 @@ impl Seat {
             ceiling: tried.first.ahead(),
             deadline: leading.deadline(),
         });
-        self.shown = super::Shown::Leads;
+        self.shown = Shown::Leads;
         self.state = State::Leading(Box::new(leading));
+        if self.exits {
+            // The try was under way when the process began to end.
+            self.shut_unserved(DRAINED);
+        }
     }
 
     /// Without a term from now on, which was not drained.

@@ -88,17 +88,11 @@ impl Seat {
     }
 
     /// A term under which nothing was told to anyone: there is nothing to wait for.
-    fn shut_unserved(&mut self, cause: &'static str) {
+    pub(super) fn shut_unserved(&mut self, cause: &'static str) {
         if let State::Leading(leading) = &mut self.state {
             leading.shut(true);
             self.actions.push(Action::End(cause));
         }
-    }
-
-    /// The seat was taken by a try that was under way when the process began to end.
-    pub(super) fn give_up_unserved(&mut self, mut leading: Leading) {
-        leading.shut(true);
-        self.state = State::Leading(Box::new(leading));
     }
 
     pub(super) fn drained(&mut self) {

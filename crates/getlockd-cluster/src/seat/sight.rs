@@ -18,6 +18,8 @@ pub(super) struct Sight {
     seat: Option<Option<SeenSeat>>,
     /// None until it was looked for.
     beat: Option<Option<SeenBeat>>,
+    /// What stood in the seat before.
+    before: Option<SeatRecord>,
     /// When the last change of either was received: at or after it was made.
     changed: Moment,
     highest: Option<Highest>,
@@ -71,7 +73,7 @@ impl Sight {
             }
             _ => {}
         }
-        self.seat = Some(seen);
+        self.before = self.seat.replace(seen).flatten().map(|seat| seat.record);
     }
 
     /// The beat is this. Nothing if that is known already.
@@ -175,13 +177,22 @@ impl Sight {
     /// Who leads and can be relayed to: another node than this one, in no lower term than the highest.
     pub(super) fn leader(&self, own: &Leader) -> Option<(u64, &Leader)> {
         self.standing().filter(|(term, leader)| {
-            let is_self = leader.node == own.node || leader.address == own.address;
-            !is_self && self.highest.is_none_or(|highest| *term >= highest.term)
+            !is_self(leader, own) && self.highest.is_none_or(|highest| *term >= highest.term)
         })
+    }
+
+    /// Whether a leader that lives calls itself as this node does.
+    pub(super) fn has_namesake(&self, own: &Leader) -> bool {
+        let standing = self.standing().filter(|_| self.beats > 1);
+        standing.is_some_and(|(_, leader)| is_self(leader, own))
     }
 
     pub(super) fn record(&self) -> Option<&SeatRecord> {
         Some(&self.seat.as_ref()?.as_ref()?.record)
+    }
+
+    pub(super) fn before(&self) -> Option<&SeatRecord> {
+        self.before.as_ref()
     }
 
     /// Floors above all numbers that were ever given, as far as this node saw.
@@ -192,6 +203,10 @@ impl Sight {
     pub(super) fn request_key(&self) -> Option<&str> {
         self.request_key.as_deref()
     }
+}
+
+fn is_self(leader: &Leader, own: &Leader) -> bool {
+    leader.node == own.node || leader.address == own.address
 }
 
 fn courtesy(resigned: &Resigned, own: &Leader) -> Duration {

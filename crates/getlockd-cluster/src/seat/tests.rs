@@ -1,5 +1,7 @@
 //! The machine, step by step: what it is told, and what it then does. T is 5 s, and times are in milliseconds.
 
+#![expect(clippy::unnecessary_wraps, reason = "keys are made as they are seen: there, or not")]
+
 mod candidate;
 mod draining;
 mod leading;

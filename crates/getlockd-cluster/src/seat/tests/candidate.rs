@@ -302,6 +302,12 @@ fn node_that_exits_stands_no_more() {
     node.waits(T);
     assert_eq!(node.told(drain()), [], "a try is under way");
     let actions = node.told(Event::TakeEnded(Written::Done(200)));
-    assert!(matches!(&actions[..], [Action::Resign { term: 200, n: 1, .. }]), "{actions:?}");
+    assert!(
+        matches!(
+            &actions[..],
+            [Action::Begin { .. }, Action::End(_), Action::Resign { term: 200, n: 1, .. }]
+        ),
+        "{actions:?}"
+    );
     assert_eq!(node.told(Event::ResignEnded(Written::Done(201)))[0], Action::Resigned);
 }
