@@ -78,6 +78,11 @@ fn rules_hold_under_faults() {
 }
 
 #[test]
+fn rules_hold_in_hand_overs_over_cut_links() {
+    holds(Plan::HandOvers, 100);
+}
+
+#[test]
 fn rules_hold_with_slewed_clocks() {
     holds(Plan::Slewed, 100);
 }
@@ -118,7 +123,7 @@ const FOUND: &[(Slip, Plan, &str)] = &[
     (Slip::RevisionMayFall, Plan::Backups, ""),
     (Slip::SupersededIsLost, Plan::Weather, ""),
     (Slip::TakeFromLook, Plan::Faults, ""),
-    (Slip::ResignAtOnce, Plan::Faults, ""),
+    (Slip::ResignAtOnce, Plan::HandOvers, ""),
     (Slip::ClockNotRead, Plan::Backups, ""),
     (Slip::FloorNotRead, Plan::Faults, ""),
     (Slip::BeatWithoutN, Plan::Faults, ""),
@@ -128,29 +133,33 @@ const FOUND: &[(Slip, Plan, &str)] = &[
     (Slip::OneClock, Plan::Slewed, ""),
     (Slip::LookBeforeWork, Plan::Faults, ""),
     (Slip::StopByTheLoop, Plan::Faults, ""),
-    (Slip::GuardWithoutTerm, Plan::Faults, ""),
-    (Slip::ResignBeforeClose, Plan::Faults, ""),
-    (Slip::UnwrittenForgotten, Plan::Faults, ""),
-    (Slip::RelaysForgotten, Plan::Faults, ""),
-    (Slip::StepDownPassesOn, Plan::Faults, ""),
+    (Slip::GuardWithoutTerm, Plan::HandOvers, ""),
+    (Slip::ResignBeforeClose, Plan::HandOvers, ""),
+    (Slip::UnwrittenForgotten, Plan::HandOvers, ""),
+    (Slip::RelaysForgotten, Plan::HandOvers, ""),
+    (Slip::StepDownPassesOn, Plan::HandOvers, ""),
     (Slip::PassedOnBeforeDelete, Plan::Faults, ""),
-    (Slip::ShutdownDeletes, Plan::Faults, ""),
+    (Slip::ShutdownDeletes, Plan::HandOvers, ""),
     (Slip::RefusedForEver, Plan::Weather, ""),
-    (Slip::NoLinger, Plan::Faults, ""),
-    (Slip::LongLeaseUnwritten, Plan::Faults, ""),
-    (Slip::RelayNeverCuts, Plan::Faults, ""),
-    (Slip::QuestionsWithoutNumber, Plan::Faults, ""),
-    (Slip::RelayTakesLowerTerm, Plan::Faults, ""),
-    (Slip::RelayAnswersEarly, Plan::Faults, ""),
-    (Slip::ClientFromReceipt, Plan::Faults, ""),
-    (Slip::ClientIgnoresLeft, Plan::Faults, ""),
+    (Slip::NoLinger, Plan::HandOvers, ""),
+    (Slip::LongLeaseUnwritten, Plan::HandOvers, ""),
+    (Slip::RelayNeverCuts, Plan::HandOvers, ""),
+    (Slip::QuestionsWithoutNumber, Plan::HandOvers, ""),
+    (Slip::RelayTakesLowerTerm, Plan::HandOvers, ""),
+    (Slip::RelayAnswersEarly, Plan::HandOvers, ""),
+    (Slip::ClientFromReceipt, Plan::HandOvers, ""),
+    (Slip::ClientIgnoresLeft, Plan::HandOvers, ""),
 ];
 
 #[test]
 fn every_planted_bug_is_found() {
     let mut missed = Vec::new();
+    let only = std::env::var("SLIP").ok();
     for (slip, plan, says) in FOUND {
-        match is_found(*slip, *plan, 4_000) {
+        if only.as_ref().is_some_and(|only| !format!("{slip:?}").contains(only.as_str())) {
+            continue;
+        }
+        match is_found(*slip, *plan, schedules(1_000)) {
             Some((runs, broken)) => {
                 println!("{slip:?}: after {runs} of {plan:?}: {broken}");
                 if !broken.contains(says) {

@@ -211,6 +211,8 @@ impl World {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Any,
+    /// Drains, and what comes in their way.
+    HandOvers,
     /// The contents of the engine are lost or set back.
     Backups,
 }
@@ -218,7 +220,7 @@ pub enum Kind {
 impl World {
     /// Faults until the calm.
     pub fn plan(&mut self, kind: Kind, until: Duration) {
-        let faults = 2 + self.dice.below(9);
+        let faults = if kind == Kind::HandOvers { 8 } else { 2 } + self.dice.below(9);
         for _ in 0..faults {
             let at = self.dice.between(Duration::from_millis(500), until);
             self.plan_one(kind, at);
@@ -243,7 +245,11 @@ impl World {
             let fault = if self.dice.chance(300) { Fault::Wipe } else { Fault::Restore { back, ahead } };
             return self.plans(at, fault);
         }
-        match self.dice.below(12) {
+        let fault = match kind {
+            Kind::HandOvers => self.dice.one_of(&[0, 3, 5, 9, 9, 9, 10, 10, 10]),
+            _ => self.dice.below(12),
+        };
+        match fault {
             0 | 1 => self.plans(at, Fault::Pause(node, time)),
             2 => self.plans(at, Fault::Sleep(node, time)),
             3 => {

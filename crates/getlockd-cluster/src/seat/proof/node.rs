@@ -385,8 +385,9 @@ impl World {
     }
 
     fn floors(&self, node: usize) -> Floors {
-        let tenure = self.nodes[node].tenure.as_ref();
-        tenure.map_or(Floors::default(), |tenure| tenure.last.ahead())
+        let it = &self.nodes[node];
+        let last = it.tenure.as_ref().map(|tenure| tenure.last).or(it.closing.as_ref().map(|closing| closing.last));
+        last.unwrap_or_default().ahead()
     }
 
     fn try_beat(&mut self, node: usize, term: u64, seat: Leader, n: u64, with_leases: bool) {
@@ -398,7 +399,7 @@ impl World {
     }
 
     fn try_resign(&mut self, node: usize, term: u64, seat: &Leader, n: u64, successor: Option<String>) {
-        let floors = self.nodes[node].closing.as_ref().map_or(Floors::default(), |closing| closing.floors());
+        let floors = self.floors(node);
         let resigned = SeatRecord::Resigned(Resigned {
             node: seat.node.clone(),
             term,
@@ -475,7 +476,7 @@ impl World {
         let [first, ceiling] = floors;
         // With the floor lost, the clock catches only what numbers have not overtaken.
         let highest = self.ledger.highest_token();
-        if self.ledger.leases_lost && highest >= self.nodes[node].wall + self.now / 1_000 {
+        if self.ledger.leases_lost && highest + 5_000_000 >= self.nodes[node].wall + self.now / 1_000 {
             self.ledger.tokens_lost = highest;
         }
         self.nodes[node].tenure = Some(Tenure {

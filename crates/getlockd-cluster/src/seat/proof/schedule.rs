@@ -19,6 +19,8 @@ pub enum Plan {
     Faults,
     /// The same with boot clocks that are slewed.
     Slewed,
+    /// Drains, links that are cut, and threads that are held up.
+    HandOvers,
     /// Backups and wiped prefixes too.
     Backups,
     /// Nothing goes wrong.
@@ -105,6 +107,7 @@ fn weather(dice: &mut Dice, plan: Plan) -> Weather {
             answer_lost: dice.one_of(&[0, 50]),
             ..fine
         },
+        Plan::HandOvers => Weather { slow_threads: dice.one_of(&[0, 30, 200]), poison: 20, ..fine },
         Plan::Faults | Plan::Slewed | Plan::Backups => Weather {
             lost: dice.one_of(&[0, 0, 30, 200]),
             answer_lost: dice.one_of(&[0, 0, 30, 200]),
@@ -142,7 +145,12 @@ pub fn run(plan: Plan, seed: u64, tells: bool) -> (Tally, Result<(), String>) {
     } else {
         world.patient = true;
         let until = world.dice.millis(8_000, 32_000);
-        world.plan(if plan == Plan::Backups { Kind::Backups } else { Kind::Any }, until);
+        let kind = match plan {
+            Plan::Backups => Kind::Backups,
+            Plan::HandOvers => Kind::HandOvers,
+            _ => Kind::Any,
+        };
+        world.plan(kind, until);
     }
     world.run();
     if quiet && world.store.takes.len() != 1 {

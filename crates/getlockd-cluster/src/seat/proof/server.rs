@@ -11,7 +11,7 @@ use super::{
     wire::{Conn, Hop, Reply},
     world::{Happening, Place, World},
 };
-use crate::{engine::Written, record::Floors, seat::Event};
+use crate::{engine::Written, seat::Event};
 
 /// What a client asks.
 #[derive(Clone, Debug)]
@@ -475,11 +475,5 @@ impl World {
 
     pub fn must_serve_at(&mut self, after: Duration) {
         self.later(after, Happening::MustServe);
-    }
-}
-
-impl Closing {
-    pub fn floors(&self) -> Floors {
-        self.last.ahead()
     }
 }
