@@ -161,7 +161,7 @@ fn every_planted_bug_is_found() {
         }
         match is_found(*slip, *plan, schedules(1_000)) {
             Some((runs, broken)) => {
-                println!("{slip:?}: after {runs} of {plan:?}: {broken}");
+                println!("{slip:?}: seed {} of {plan:?}: {broken}", runs - 1);
                 if !broken.contains(says) {
                     missed.push(format!("{slip:?}: {broken}"));
                 }

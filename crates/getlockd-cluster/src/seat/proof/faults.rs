@@ -129,6 +129,7 @@ impl World {
             Fault::HangWatch(node) => self.nodes[node].watch_hangs = true,
             Fault::EngineDown => self.engine_up = false,
             Fault::EngineUp => self.engine_is_well(),
+            Fault::Wipe if self.is_deceived(0) => {}
             Fault::Wipe => {
                 let was = self.store.now.look.clone();
                 self.store.wipe();
@@ -161,13 +162,18 @@ impl World {
         self.report(was);
     }
 
+    /// Whether what was seen last by a node that runs is no later than this revision.
+    fn is_deceived(&self, revision: u64) -> bool {
+        let deceived = |node: &SimNode| node.alive && (node.paused || !node.watches() || node.seen <= revision);
+        self.nodes.iter().any(deceived)
+    }
+
     /// A backup is put back under running nodes. It hides nothing from a node that has seen a later revision: else the
     /// engine would not be linearizable, and operators have to stop all nodes before.
     fn restore_backup(&mut self, back: usize, ahead: u64) {
         let Some(revision) = self.store.backup_revision(back) else { return };
-        let deceived = |node: &SimNode| node.alive && (node.paused || !node.watches() || node.seen <= revision);
         let resigned = self.store.was_resigned(back) && self.nodes.iter().any(|node| !node.alive);
-        if resigned || self.store.takes.is_empty() || self.nodes.iter().any(deceived) {
+        if resigned || self.store.takes.is_empty() || self.is_deceived(revision) {
             return;
         }
         let was = self.store.now.look.clone();

@@ -457,7 +457,7 @@ impl World {
             Change::Beat(seen) => (false, seen),
             Change::Node(..) | Change::HandOver(_) => return,
         };
-        self.nodes[node].seen = versioned.as_ref().map_or(self.nodes[node].seen, |seen| seen.revision);
+        self.nodes[node].seen = versioned.as_ref().map_or(0, |seen| seen.revision);
         self.step(node, if seat { Event::SeatSeen(versioned) } else { Event::BeatSeen(versioned) });
     }
 

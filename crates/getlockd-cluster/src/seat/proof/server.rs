@@ -353,9 +353,14 @@ impl World {
         if Slip::ShutdownDeletes.is_planted() {
             self.delete_all(node);
         }
+        let slip = Slip::StepDownPassesOn.is_planted();
         for conn in self.conns_of(guard) {
+            let owns = |tenure: &super::node::Tenure| tenure.owners.values().any(|owner| *owner == Owner::Session(conn));
+            if slip && !self.nodes[node].tenure.as_ref().is_some_and(owns) {
+                continue;
+            }
             self.close(conn, 0);
-            if Slip::StepDownPassesOn.is_planted() {
+            if slip {
                 self.free(node, Owner::Session(conn), None);
             }
         }
@@ -429,7 +434,7 @@ impl World {
         }
         let successor = successor.map(super::node::node_name);
         self.step(node, Event::Drain { exits, successor });
-        let time = self.dice.millis(0, 1_500);
+        let time = if self.dice.chance(300) { Duration::ZERO } else { self.dice.millis(0, 1_500) };
         self.to_node(time, node, NodeEvent::DrainOver { term });
     }
 

@@ -134,7 +134,8 @@ impl World {
 
     /// Right before a write: the look, and then the write.
     pub fn write(&mut self, node: usize, conn: usize, hop: usize, reply: Reply, looked: bool) {
-        if self.conns[conn].is_closed(hop) {
+        // Whether it was closed does not help: the socket is in the hands of the task that writes.
+        if self.conns[conn].left {
             return;
         }
         let guard = self.guard_of(node, conn, hop);
@@ -164,7 +165,7 @@ impl World {
 
     /// The kernel has it: from here on it goes to the client, whatever becomes of the process.
     pub fn effect(&mut self, conn: usize, hop: usize, reply: Reply) {
-        if self.conns[conn].is_closed(hop) {
+        if self.conns[conn].left || (self.conns[conn].is_closed(hop) && !Slip::GuardWithoutTerm.is_planted()) {
             return;
         }
         let order = self.guards[self.conns[conn].guard].order;
@@ -258,7 +259,7 @@ impl World {
         match to {
             Place::Node(relay) => self.to_node(Duration::ZERO, relay, NodeEvent::Relayed { conn, item }),
             Place::Client(client) => {
-                if late && matches!(item, Item::Reply(_)) {
+                if late && matches!(item, Item::Reply(_)) && !self.conns[conn].left {
                     let order = self.guards[self.conns[conn].guard].order;
                     self.ledger.read_late(order);
                 }
