@@ -26,9 +26,9 @@ macro_rules! slip {
 mod candidate;
 mod draining;
 mod leading;
-mod sight;
 #[cfg(test)]
 mod proof;
+mod sight;
 #[cfg(test)]
 mod tests;
 

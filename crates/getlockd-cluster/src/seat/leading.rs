@@ -232,6 +232,7 @@ impl Seat {
             // It was not made and will not be, so nothing is to be fenced. The seat must not wait for leases.
             Written::Refused(_) if with_leases => {
                 leading.alone = true;
+                slip!(RefusedForEver => leading.alone = false);
                 leading.hurry();
             }
             Written::Refused(_) => leading.failed(),

@@ -19,11 +19,11 @@ pub const NAMES: usize = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Relies {
     /// On the time that is left, which it asks for.
-    OnTime,
+    Time,
     /// On the end of its connection.
-    OnConnection,
+    Connection,
     /// On the time of a lease.
-    OnLease,
+    Lease,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +87,7 @@ impl World {
     pub fn belief(&self, client: usize, name: Name) -> Option<Belief> {
         let it = &self.clients[client];
         let (_, conn) = it.holds.filter(|(held, _)| *held == name)?;
-        let bounded = it.relies == Relies::OnTime;
+        let bounded = it.relies == Relies::Time;
         (!bounded || self.trusts(client, conn)).then_some(Belief { conn, bounded })
     }
 
@@ -108,7 +108,10 @@ impl World {
 
     fn asks(&mut self, client: usize) {
         let now = self.client_moment(client);
-        let Some(conn) = self.clients[client].conn.filter(|_| self.clients[client].relies == Relies::OnTime) else { return };
+        let Some(conn) = self.clients[client].conn.filter(|_| self.clients[client].relies == Relies::Time)
+        else {
+            return;
+        };
         let it = &mut self.clients[client];
         it.questions += 1;
         let question = it.questions;
@@ -120,7 +123,7 @@ impl World {
         let now = self.now;
         let Some(conn) = self.clients[client].conn else { return self.connects(client) };
         let it = &self.clients[client];
-        if it.holds.is_some() && it.relies == Relies::OnTime && !self.trusts(client, conn) {
+        if it.holds.is_some() && it.relies == Relies::Time && !self.trusts(client, conn) {
             return self.leaves(client, conn);
         }
         if let Some(since) = it.busy_since {
@@ -130,7 +133,7 @@ impl World {
             return;
         }
         match it.relies {
-            Relies::OnLease => self.goes_with_lease(client, conn),
+            Relies::Lease => self.goes_with_lease(client, conn),
             _ => self.goes_with_session(client, conn),
         }
     }
@@ -152,7 +155,7 @@ impl World {
                     self.say(client, conn, What::Release { conn, name });
                 }
             }
-            None if self.clients[client].relies == Relies::OnTime && !self.trusts(client, conn) => {}
+            None if self.clients[client].relies == Relies::Time && !self.trusts(client, conn) => {}
             None => {
                 let name = self.dice.below(NAMES);
                 self.clients[client].busy_since = Some(self.now);
@@ -165,7 +168,9 @@ impl World {
         match self.clients[client].lease {
             None => {
                 let (name, ttl) = (self.dice.below(NAMES), self.dice.millis(600, 9_000));
-                let lease = (self.ledger.promises.len() as u64 + 1) << 20 | self.now / 1_000_000 << 4 | client as u64;
+                let lease = (self.ledger.promises.len() as u64 + 1) << 20
+                    | ((self.now / 1_000_000) << 4)
+                    | client as u64;
                 self.clients[client].busy_since = Some(self.now);
                 self.say(client, conn, What::Lease { conn, lease, name, ttl });
             }
@@ -216,7 +221,9 @@ impl World {
     pub fn client_hears(&mut self, client: usize, conn: usize, item: Item) {
         let open = self.clients[client].conn;
         match item {
-            Item::Reply(Reply::Hello) if open.is_none() && !self.conns[conn].left => self.clients[client].conn = Some(conn),
+            Item::Reply(Reply::Hello) if open.is_none() && !self.conns[conn].left => {
+                self.clients[client].conn = Some(conn);
+            }
             // A second connection that it has not waited for.
             Item::Reply(Reply::Hello) => self.conns[conn].left = true,
             Item::Reply(reply) if open == Some(conn) => self.client_is_told(client, conn, reply),
@@ -228,14 +235,17 @@ impl World {
     fn client_is_told(&mut self, client: usize, conn: usize, reply: Reply) {
         self.clients[client].busy_since = None;
         match reply {
-            Reply::Granted { .. } if self.clients[client].relies == Relies::OnTime && !self.trusts(client, conn) => {
+            Reply::Granted { .. }
+                if self.clients[client].relies == Relies::Time && !self.trusts(client, conn) =>
+            {
                 self.leaves(client, conn);
             }
             Reply::Granted { name, .. } => self.clients[client].holds = Some((name, conn)),
             Reply::Left { question, left, term } => self.client_learns(client, question, left, term),
             Reply::Lease { lease, name, until, renewed, .. } => {
                 if !renewed {
-                    self.clients[client].lease = Some((lease, name, Duration::from_nanos(until - self.now.min(until))));
+                    self.clients[client].lease =
+                        Some((lease, name, Duration::from_nanos(until - self.now.min(until))));
                 }
                 self.ledger.promised(lease, name, until);
             }

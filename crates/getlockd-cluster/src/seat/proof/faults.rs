@@ -24,10 +24,17 @@ pub enum Fault {
     /// The engine is well, and so are the ways to it.
     EngineUp,
     Wipe,
-    Restore { back: usize, ahead: u64 },
+    Restore {
+        back: usize,
+        ahead: u64,
+    },
     Cut(Place, Place),
     Heal(Place, Place),
-    Drain { node: usize, exits: bool, successor: Option<usize> },
+    Drain {
+        node: usize,
+        exits: bool,
+        successor: Option<usize>,
+    },
     /// All that goes wrong by the dice ends.
     Calm,
 }
@@ -64,7 +71,11 @@ pub struct Fate {
 
 impl Fate {
     pub fn is_fault(&self) -> bool {
-        self.lost || !self.answered || self.twice || self.late > Duration::ZERO || self.pauses > Duration::ZERO
+        self.lost
+            || !self.answered
+            || self.twice
+            || self.late > Duration::ZERO
+            || self.pauses > Duration::ZERO
     }
 }
 
@@ -164,7 +175,8 @@ impl World {
 
     /// Whether what was seen last by a node that runs is no later than this revision.
     fn is_deceived(&self, revision: u64) -> bool {
-        let deceived = |node: &SimNode| node.alive && (node.paused || !node.watches() || node.seen <= revision);
+        let deceived =
+            |node: &SimNode| node.alive && (node.paused || !node.watches() || node.seen <= revision);
         self.nodes.iter().any(deceived)
     }
 

@@ -33,19 +33,47 @@ pub enum NodeEvent {
     /// To the machine itself.
     Machine(Event),
     Asks(Question),
-    Write { conn: usize, hop: usize, reply: Reply, looked: bool },
-    Relayed { conn: usize, item: Item },
+    Write {
+        conn: usize,
+        hop: usize,
+        reply: Reply,
+        looked: bool,
+    },
+    Relayed {
+        conn: usize,
+        item: Item,
+    },
     /// A relay asks how much time its term has left.
-    HowLong { relay: usize, term: u64, number: u64 },
-    Left { term: u64, number: u64, left: Duration },
+    HowLong {
+        relay: usize,
+        term: u64,
+        number: u64,
+    },
+    Left {
+        term: u64,
+        number: u64,
+        left: Duration,
+    },
     /// The leader's drain is over: its relay cuts its clients, and says so.
-    CutAll { term: u64, leader: usize },
-    HasCut { relay: usize, term: u64 },
-    DrainOver { term: u64 },
+    CutAll {
+        term: u64,
+        leader: usize,
+    },
+    HasCut {
+        relay: usize,
+        term: u64,
+    },
+    DrainOver {
+        term: u64,
+    },
     /// Sockets of a term that has ended are closed too late: a bug.
-    CloseLate { guard: usize },
+    CloseLate {
+        guard: usize,
+    },
     /// The leader has closed a connection that is relayed.
-    Cut { conn: usize },
+    Cut {
+        conn: usize,
+    },
 }
 
 /// A try that is under way.
@@ -248,7 +276,10 @@ impl World {
             it.clocks.sleep(now, true);
         }
         self.disturb(Place::Node(node));
-        self.later(time, super::world::Happening::Fault(super::faults::Fault::Resume(node, self.nodes[node].process)));
+        self.later(
+            time,
+            super::world::Happening::Fault(super::faults::Fault::Resume(node, self.nodes[node].process)),
+        );
         self.last_fault = self.last_fault.max(now + super::clock::nanos(time));
     }
 
@@ -291,7 +322,9 @@ impl World {
             return;
         }
         if it.paused {
-            if !matches!(event, NodeEvent::Tick) || !it.backlog.iter().any(|other| matches!(other, NodeEvent::Tick)) {
+            if !matches!(event, NodeEvent::Tick)
+                || !it.backlog.iter().any(|other| matches!(other, NodeEvent::Tick))
+            {
                 it.backlog.push(event);
             }
             return;
@@ -309,7 +342,9 @@ impl World {
             NodeEvent::Left { term, number, left } => self.relay_hears(node, term, number, left),
             NodeEvent::CutAll { term, leader } => self.relay_cuts_all(node, term, leader),
             NodeEvent::HasCut { relay, term } => {
-                if let Some(closing) = self.nodes[node].closing.as_mut().filter(|closing| closing.term == term) {
+                if let Some(closing) =
+                    self.nodes[node].closing.as_mut().filter(|closing| closing.term == term)
+                {
                     closing.relays.remove(&relay);
                 }
             }
@@ -348,7 +383,8 @@ impl World {
         match action {
             Action::Look => self.attempt(node, Kind::Look, Floors::default(), 0, Ask::Look),
             Action::Take { expected, seat, beat } => {
-                let take = Take { expected, seat: SeatRecord::Leads(seat.clone()).encode(), beat: beat.encode() };
+                let take =
+                    Take { expected, seat: SeatRecord::Leads(seat.clone()).encode(), beat: beat.encode() };
                 self.attempt(node, Kind::Take, beat.floors, 0, Ask::Take(take, seat));
             }
             Action::Beat { term, seat, n, with_leases } => self.try_beat(node, term, seat, n, with_leases),
@@ -363,8 +399,8 @@ impl World {
             Action::StepDown(_) => self.close_sockets(node),
             Action::End(_) => self.end_of_term(node),
             Action::Follow(term, leader) => self.follow(node, term, node_of(&leader.node)),
-            Action::Nobody => self.follow_nobody(node),
-            Action::Drain | Action::ClockIgnored { .. } => {}
+            // Nobody leads: connections of a term that may still serve live until its time is over.
+            Action::Nobody | Action::Drain | Action::ClockIgnored { .. } => {}
             Action::Resigned => self.resigned(node),
         }
     }
@@ -386,7 +422,8 @@ impl World {
 
     fn floors(&self, node: usize) -> Floors {
         let it = &self.nodes[node];
-        let last = it.tenure.as_ref().map(|tenure| tenure.last).or(it.closing.as_ref().map(|closing| closing.last));
+        let last =
+            it.tenure.as_ref().map(|tenure| tenure.last).or(it.closing.as_ref().map(|closing| closing.last));
         last.unwrap_or_default().ahead()
     }
 
@@ -442,8 +479,6 @@ impl World {
                 if let Some(tenure) = self.nodes[node].tenure.as_mut().filter(|_| done) {
                     tenure.ceiling = attempt.floors;
                 }
-                let refused_for_ever = Slip::RefusedForEver.is_planted() && matches!(written, Written::Refused(_));
-                let written = if refused_for_ever { Written::Unknown(String::new()) } else { written };
                 self.step(node, Event::BeatEnded(written));
             }
             Kind::Resign => self.step(node, Event::ResignEnded(written)),

@@ -44,11 +44,9 @@ impl World {
             self.cut_relayed(node);
         }
         let guard = self.relay_guard_of(term);
-        self.nodes[node].relay = Some(RelayTerm { term, leader, guard, asked: BTreeMap::new(), tells: false });
+        self.nodes[node].relay =
+            Some(RelayTerm { term, leader, guard, asked: BTreeMap::new(), tells: false });
     }
-
-    /// Connections of a term that may still serve live until its time is over.
-    pub fn follow_nobody(&mut self, _node: usize) {}
 
     fn relayed_by(&self, node: usize) -> Vec<usize> {
         let by = |conn: &usize| self.conns[*conn].via.is_some_and(|(relay, _)| relay == node);
@@ -120,7 +118,8 @@ impl World {
             return;
         }
         let newest = Slip::QuestionsWithoutNumber.is_planted();
-        let asked = if newest { relay.asked.last_key_value().map(|(_, at)| at) } else { relay.asked.get(&number) };
+        let asked =
+            if newest { relay.asked.last_key_value().map(|(_, at)| at) } else { relay.asked.get(&number) };
         if let Some(asked) = asked.filter(|_| !left.is_zero()) {
             let (guard, deadline) = (relay.guard, asked.after(left));
             self.guards[guard].extend(deadline);
@@ -163,7 +162,9 @@ impl World {
     /// A client connects to a node that does not lead.
     pub fn relay_connect(&mut self, node: usize, client: usize, relayed: bool) {
         let now = self.moment(node);
-        let Some(relay) = self.nodes[node].relay.as_ref().filter(|relay| !relayed && !relay.tells) else { return };
+        let Some(relay) = self.nodes[node].relay.as_ref().filter(|relay| !relayed && !relay.tells) else {
+            return;
+        };
         let (guard, term, leader) = (relay.guard, relay.term, relay.leader);
         if self.guards[guard].left(now).is_zero() {
             return;
@@ -178,7 +179,11 @@ impl World {
             Item::Reply(reply) => {
                 let slow = self.dice.chance(self.weather.slow_threads);
                 let work = if slow { self.dice.millis(10, 7_000) } else { Duration::from_micros(20) };
-                self.to_node(work, node, NodeEvent::Write { conn, hop: 1, reply, looked: Slip::RelayNeverCuts.is_planted() });
+                self.to_node(
+                    work,
+                    node,
+                    NodeEvent::Write { conn, hop: 1, reply, looked: Slip::RelayNeverCuts.is_planted() },
+                );
             }
             // What it has read before is still written; then the client is cut off.
             Item::Fin | Item::Reset => self.to_node(Duration::from_micros(30), node, NodeEvent::Cut { conn }),

@@ -85,7 +85,8 @@ impl Ledger {
         *highest = token.max(*highest);
         let now = self.now;
         let running = |(id, promise): (&LeaseId, &Promise)| {
-            (Some(*id) != lease && promise.name == name && !promise.released && promise.until > now).then_some(*id)
+            (Some(*id) != lease && promise.name == name && !promise.released && promise.until > now)
+                .then_some(*id)
         };
         if let Some(id) = self.promises.iter().find_map(running).filter(|_| !self.leases_lost) {
             self.broke(format!("name {name} is granted while lease {id} still has its promised time"));

@@ -1,6 +1,9 @@
 //! The server on a node: who owns which name, leases that are written with beats, the end of a term and its drain.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     clock::nanos,
@@ -23,15 +26,38 @@ pub struct Question {
 #[derive(Clone, Debug)]
 pub enum What {
     /// To be connected, by a relay that follows this term.
-    Connect { via: Option<(usize, usize, u64)> },
-    Acquire { conn: usize, name: Name },
-    Release { conn: usize, name: Name },
+    Connect {
+        via: Option<(usize, usize, u64)>,
+    },
+    Acquire {
+        conn: usize,
+        name: Name,
+    },
+    Release {
+        conn: usize,
+        name: Name,
+    },
     /// The client's end of a connection is closed.
-    Leave { conn: usize },
-    HowLong { conn: usize, question: u64 },
-    Lease { conn: usize, lease: LeaseId, name: Name, ttl: Duration },
-    Renew { conn: usize, lease: LeaseId },
-    ReleaseLease { lease: LeaseId },
+    Leave {
+        conn: usize,
+    },
+    HowLong {
+        conn: usize,
+        question: u64,
+    },
+    Lease {
+        conn: usize,
+        lease: LeaseId,
+        name: Name,
+        ttl: Duration,
+    },
+    Renew {
+        conn: usize,
+        lease: LeaseId,
+    },
+    ReleaseLease {
+        lease: LeaseId,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +82,9 @@ pub struct Record {
     told: bool,
     ending: bool,
 }
+
+/// Leases to be written, each by its key: none deletes.
+pub type Changes = Vec<(String, Option<Vec<u8>>)>;
 
 /// Who waits for a change to be written.
 #[derive(Clone, Debug)]
@@ -121,14 +150,22 @@ impl World {
         }
         let guard = tenure.guard;
         let via = via.map(|(relay, guard, _)| (relay, guard));
-        self.conns.push(Conn { client, leader: node, guard, via, hops: [Hop::default(), Hop::default()], left: false });
+        self.conns.push(Conn {
+            client,
+            leader: node,
+            guard,
+            via,
+            hops: [Hop::default(), Hop::default()],
+            left: false,
+        });
         self.reply(node, self.conns.len() - 1, Reply::Hello);
     }
 
     fn command(&mut self, node: usize, what: What) {
         let Some(tenure) = self.nodes[node].tenure.as_ref() else { return };
         let (guard, drains) = (tenure.guard, tenure.drains);
-        let known = |conn: usize, world: &Self| world.conns[conn].guard == guard && !world.conns[conn].is_closed(0);
+        let known =
+            |conn: usize, world: &Self| world.conns[conn].guard == guard && !world.conns[conn].is_closed(0);
         match what {
             What::Acquire { conn, name } if known(conn, self) && !drains => self.acquire(node, conn, name),
             What::Release { conn, name } => self.free(node, Owner::Session(conn), Some(name)),
@@ -169,7 +206,8 @@ impl World {
     /// Whether it ends before this term can: then no successor can grant its name too early, and it need not be written.
     fn fits(&self, node: usize, ttl: Duration) -> bool {
         let Some(tenure) = &self.nodes[node].tenure else { return false };
-        let slack = if Slip::LongLeaseUnwritten.is_planted() { Duration::from_secs(9) } else { Duration::ZERO };
+        let slack =
+            if Slip::LongLeaseUnwritten.is_planted() { Duration::from_secs(9) } else { Duration::ZERO };
         !tenure.drains && self.guards[tenure.guard].left(self.moment(node)) + slack >= ttl
     }
 
@@ -179,7 +217,8 @@ impl World {
             return self.reply(node, conn, Reply::Busy);
         };
         let ends = self.moment(node).boot + ttl;
-        let record = Record { name, token, ttl, ends, written: false, sent: false, told: false, ending: false };
+        let record =
+            Record { name, token, ttl, ends, written: false, sent: false, told: false, ending: false };
         if let Some(tenure) = &mut self.nodes[node].tenure {
             tenure.owners.insert(name, Owner::Lease(lease));
             tenure.leases.insert(lease, record);
@@ -190,19 +229,21 @@ impl World {
     fn renew(&mut self, node: usize, conn: usize, lease: LeaseId) {
         let boot = self.moment(node).boot;
         let record = self.nodes[node].tenure.as_mut().and_then(|tenure| tenure.leases.get_mut(&lease));
-        match record.filter(|record| !record.ending && record.ends > boot) {
-            // A heartbeat that has to be written counts once it is.
-            Some(_) => self.told_or_written(node, conn, lease, true),
-            None => {
-                let at = self.now;
-                self.reply(node, conn, Reply::LeaseGone { lease, at });
-            }
+        // A heartbeat that has to be written counts once it is.
+        if record.is_some_and(|record| !record.ending && record.ends > boot) {
+            self.told_or_written(node, conn, lease, true);
+        } else {
+            let at = self.now;
+            self.reply(node, conn, Reply::LeaseGone { lease, at });
         }
     }
 
     fn told_or_written(&mut self, node: usize, conn: usize, lease: LeaseId, renewed: bool) {
         let poison = self.dice.chance(self.weather.poison);
-        let Some(record) = self.nodes[node].tenure.as_ref().and_then(|tenure| tenure.leases.get(&lease)) else { return };
+        let Some(record) = self.nodes[node].tenure.as_ref().and_then(|tenure| tenure.leases.get(&lease))
+        else {
+            return;
+        };
         if record.written || self.fits(node, record.ttl) {
             return self.tell_lease(node, conn, lease, renewed);
         }
@@ -258,17 +299,19 @@ impl World {
     fn expire(&mut self, node: usize) {
         let boot = self.moment(node).boot;
         let Some(tenure) = self.nodes[node].tenure.as_ref().filter(|tenure| tenure.serving) else { return };
-        let over: Vec<_> = tenure.leases.iter().filter(|(_, lease)| lease.ends <= boot).map(|(id, _)| *id).collect();
+        let over: Vec<_> =
+            tenure.leases.iter().filter(|(_, lease)| lease.ends <= boot).map(|(id, _)| *id).collect();
         for lease in over {
             self.end_lease(node, lease);
         }
     }
 
     /// The first changes that wait, of each key the last.
-    pub fn batch(&self, node: usize) -> (usize, Vec<(String, Option<Vec<u8>>)>) {
+    pub fn batch(&self, node: usize) -> (usize, Changes) {
         let Some(tenure) = &self.nodes[node].tenure else { return (0, Vec::new()) };
         let changes = tenure.batch.min(tenure.waiting.len());
-        let last: BTreeMap<_, _> = tenure.waiting[..changes].iter().map(|(id, value, _)| (*id, value.clone())).collect();
+        let last: BTreeMap<_, _> =
+            tenure.waiting[..changes].iter().map(|(id, value, _)| (*id, value.clone())).collect();
         (changes, last.into_iter().map(|(id, value)| (lease_key(id), value)).collect())
     }
 
@@ -324,14 +367,21 @@ impl World {
             if self.guards[tenure.guard].order == self.store.takes.len() {
                 self.ledger.restored(lease);
             }
-            let higher = |owner: &Owner| {
-                matches!(owner, Owner::Lease(other) if tenure.leases.get(other).is_some_and(|other| other.token > token))
-            };
+            let higher = |owner: &Owner| matches!(owner, Owner::Lease(other) if tenure.leases.get(other).is_some_and(|other| other.token > token));
             if tenure.owners.get(&name).is_some_and(higher) {
                 continue;
             }
             tenure.owners.insert(name, Owner::Lease(lease));
-            let record = Record { name, token, ttl, ends: boot + ttl, written: true, sent: true, told: true, ending: false };
+            let record = Record {
+                name,
+                token,
+                ttl,
+                ends: boot + ttl,
+                written: true,
+                sent: true,
+                told: true,
+                ending: false,
+            };
             tenure.leases.insert(lease, record);
         }
         tenure.restored = true;
@@ -355,7 +405,9 @@ impl World {
         }
         let slip = Slip::StepDownPassesOn.is_planted();
         for conn in self.conns_of(guard) {
-            let owns = |tenure: &super::node::Tenure| tenure.owners.values().any(|owner| *owner == Owner::Session(conn));
+            let owns = |tenure: &super::node::Tenure| {
+                tenure.owners.values().any(|owner| *owner == Owner::Session(conn))
+            };
             if slip && !self.nodes[node].tenure.as_ref().is_some_and(owns) {
                 continue;
             }
@@ -367,7 +419,10 @@ impl World {
     }
 
     fn delete_all(&mut self, node: usize) {
-        let leases = self.nodes[node].tenure.as_ref().map_or(Vec::new(), |tenure| tenure.leases.keys().copied().collect());
+        let leases = self.nodes[node]
+            .tenure
+            .as_ref()
+            .map_or(Vec::new(), |tenure| tenure.leases.keys().copied().collect());
         for lease in leases {
             self.write_lease(node, lease, None, Waiter::Nobody);
         }
@@ -382,14 +437,20 @@ impl World {
         if Slip::ResignBeforeClose.is_planted() {
             self.to_node(Duration::from_millis(400), node, NodeEvent::CloseLate { guard: tenure.guard });
         } else {
-            conns.iter().for_each(|conn| self.close(*conn, 0));
+            for conn in &conns {
+                self.close(*conn, 0);
+            }
         }
         for relay in &tenure.relays {
             self.post(node, *relay, NodeEvent::CutAll { term: tenure.term, leader: node });
         }
-        let unwritten = tenure.leases.values().filter(|lease| !lease.written && lease.ends > boot).map(|lease| lease.ends);
+        let unwritten = tenure
+            .leases
+            .values()
+            .filter(|lease| !lease.written && lease.ends > boot)
+            .map(|lease| lease.ends);
         let unwritten = unwritten.max().filter(|_| !Slip::UnwrittenForgotten.is_planted());
-        let relays = if Slip::RelaysForgotten.is_planted() { Default::default() } else { tenure.relays };
+        let relays = if Slip::RelaysForgotten.is_planted() { BTreeSet::default() } else { tenure.relays };
         self.nodes[node].closing =
             Some(Closing { term: tenure.term, last: tenure.last, conns, relays, unwritten, told: false });
     }
@@ -439,10 +500,12 @@ impl World {
     }
 
     pub fn drain_over(&mut self, node: usize) {
-        if Slip::ShutdownDeletes.is_planted() {
+        let wait =
+            if Slip::ShutdownDeletes.is_planted() { Duration::from_millis(300) } else { Duration::ZERO };
+        if !wait.is_zero() {
             self.delete_all(node);
         }
-        self.step(node, Event::Drained);
+        self.to_node(wait, node, NodeEvent::Machine(Event::Drained));
     }
 
     pub fn resigned(&mut self, node: usize) {
@@ -458,7 +521,11 @@ impl World {
             let Some(belief) = self.belief(client, name) else { continue };
             let other = self.conns[belief.conn].clone();
             let theirs = self.guards[other.guard].order;
-            let excused = if belief.bounded { other.via.is_some() && theirs == order } else { self.excused(client, &other) };
+            let excused = if belief.bounded {
+                other.via.is_some() && theirs == order
+            } else {
+                self.excused(client, &other)
+            };
             if !excused {
                 let kind = if belief.bounded { "asks" } else { "waits for the end of its connection" };
                 self.ledger.broke(format!(

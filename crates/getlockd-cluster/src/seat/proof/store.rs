@@ -79,7 +79,8 @@ impl Store {
 
     fn take(&mut self, take: Take, leader: Leader) -> Written {
         let look = &self.now.look;
-        let beat = Slip::TakeWithoutBeat.is_planted() || same(take.expected.beat.as_ref(), look.beat.as_ref());
+        let beat =
+            Slip::TakeWithoutBeat.is_planted() || same(take.expected.beat.as_ref(), look.beat.as_ref());
         if !beat || !same(take.expected.seat.as_ref(), look.seat.as_ref()) {
             return Written::Not(look.clone());
         }
@@ -99,7 +100,8 @@ impl Store {
     }
 
     fn beat(&mut self, beat: Beat, ledger: &mut Ledger) -> Written {
-        if beat.leases.iter().any(|(_, value)| value.as_deref().is_some_and(|value| value.ends_with(POISON))) {
+        if beat.leases.iter().any(|(_, value)| value.as_deref().is_some_and(|value| value.ends_with(POISON)))
+        {
             return Written::Refused("etcdserver: duplicate key given in txn request".to_owned());
         }
         if !self.is_of(beat.term, &beat.seat, &beat.beat) {

@@ -120,7 +120,11 @@ impl World {
     /// A server has an answer: it is written after some work, and the look at the guard comes right before the write.
     pub fn reply(&mut self, node: usize, conn: usize, reply: Reply) {
         let slow = self.dice.chance(self.weather.slow_threads);
-        let work = if slow { self.dice.millis(100, 7_000) } else { self.dice.between(Duration::ZERO, Duration::from_micros(100)) };
+        let work = if slow {
+            self.dice.millis(100, 7_000)
+        } else {
+            self.dice.between(Duration::ZERO, Duration::from_micros(100))
+        };
         let looked = Slip::LookBeforeWork.is_planted();
         if looked && !self.guard_opens(node, self.conns[conn].guard) {
             return;
@@ -165,7 +169,8 @@ impl World {
 
     /// The kernel has it: from here on it goes to the client, whatever becomes of the process.
     pub fn effect(&mut self, conn: usize, hop: usize, reply: Reply) {
-        if self.conns[conn].left || (self.conns[conn].is_closed(hop) && !Slip::GuardWithoutTerm.is_planted()) {
+        if self.conns[conn].left || (self.conns[conn].is_closed(hop) && !Slip::GuardWithoutTerm.is_planted())
+        {
             return;
         }
         let order = self.guards[self.conns[conn].guard].order;
@@ -181,7 +186,9 @@ impl World {
     fn check_grant(&mut self, conn: usize, order: usize, reply: &Reply) {
         let (name, token, lease) = match *reply {
             Reply::Granted { name, token } => (name, token, None),
-            Reply::Lease { lease, name, token, until, renewed: false } if until > self.now => (name, token, Some(lease)),
+            Reply::Lease { lease, name, token, until, renewed: false } if until > self.now => {
+                (name, token, Some(lease))
+            }
             _ => return,
         };
         self.ledger.granted(order, name, token, lease);
@@ -202,7 +209,8 @@ impl World {
     }
 
     fn travel(&mut self, conn: usize, hop: usize, item: Item, late: bool) {
-        let at = (self.now + u64::try_from(self.hop_time().as_nanos()).unwrap_or(0)).max(self.conns[conn].hops[hop].last + 1);
+        let at = (self.now + u64::try_from(self.hop_time().as_nanos()).unwrap_or(0))
+            .max(self.conns[conn].hops[hop].last + 1);
         self.conns[conn].hops[hop].last = at;
         let after = Duration::from_nanos(at - self.now);
         self.later(after, Happening::Arrives { conn, hop, item, late });

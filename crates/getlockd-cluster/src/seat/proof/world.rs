@@ -33,11 +33,25 @@ pub enum Happening {
     /// Something reaches a process of a node, unless that has ended meanwhile.
     Node(usize, u64, NodeEvent),
     /// A request reaches the engine.
-    Engine { node: usize, process: u64, number: u64, ask: Ask },
+    Engine {
+        node: usize,
+        process: u64,
+        number: u64,
+        ask: Ask,
+    },
     /// A write takes effect in the kernel, after the look at the guard.
-    Effect { conn: usize, hop: usize, reply: Reply },
+    Effect {
+        conn: usize,
+        hop: usize,
+        reply: Reply,
+    },
     /// Something reaches the other end of a connection.
-    Arrives { conn: usize, hop: usize, item: Item, late: bool },
+    Arrives {
+        conn: usize,
+        hop: usize,
+        item: Item,
+        late: bool,
+    },
     Client(usize, Act),
     Fault(Fault),
     /// All is well for long enough: somebody must serve.
@@ -231,13 +245,16 @@ impl World {
         if fate.pauses > Duration::ZERO {
             self.pause(node, fate.pauses, false);
         }
-        let cut = self.nodes[node].engine_cut.0 || fate.lost || !(self.engine_up || fate.late > Duration::ZERO);
+        let cut =
+            self.nodes[node].engine_cut.0 || fate.lost || !(self.engine_up || fate.late > Duration::ZERO);
         if cut {
             return;
         }
         let way = self.weather.way(&mut self.dice);
-        self.last_fault = self.last_fault.max(if fate.is_fault() { self.now + nanos(way + fate.late) } else { 0 });
-        let request = Happening::Engine { node, process, number: if fate.answered { number } else { 0 }, ask };
+        self.last_fault =
+            self.last_fault.max(if fate.is_fault() { self.now + nanos(way + fate.late) } else { 0 });
+        let request =
+            Happening::Engine { node, process, number: if fate.answered { number } else { 0 }, ask };
         if fate.twice {
             let again = self.weather.way(&mut self.dice);
             self.later(way + fate.late + again, request.clone());
@@ -341,7 +358,9 @@ fn brief_answer(answer: &Answer) -> String {
         Answer::Written(Written::Not(look)) | Answer::Looked(Some(look)) => format!(
             "stands: {:?} {:?}",
             look.seat.as_ref().map(|seat| seat.revision),
-            look.beat.as_ref().map(|beat| (beat.revision, String::from_utf8_lossy(&beat.value[..20]).into_owned()))
+            look.beat
+                .as_ref()
+                .map(|beat| (beat.revision, String::from_utf8_lossy(&beat.value[..20]).into_owned()))
         ),
         other => format!("{other:?}"),
     }
