@@ -21,11 +21,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub use self::{
     hand_over::{HandOverError, hand_over},
     report::{BEAT_BUCKETS, ClusterReport, LeaderChange},
-    tenure::{NotWritten, Numbers, Tenure},
+    tenure::{Numbers, Tenure},
+    writes::NotWritten,
 };
 use self::{
-    run::{Clock, Driver, Outputs},
-    tenure::Order,
+    run::{Clock, NodeDriver, Outputs},
+    tenure::DriverOrder,
 };
 use crate::{engine::Engine, moment::Moment, record::Leader, seat::SeatConfig};
 
@@ -48,7 +49,7 @@ pub struct Cluster {
     pub role: watch::Receiver<Role>,
     /// What there is to know.
     pub report: watch::Receiver<Arc<ClusterReport>>,
-    orders: mpsc::UnboundedSender<Order>,
+    orders: mpsc::UnboundedSender<DriverOrder>,
     ended: CancellationToken,
     _stop: DropGuard,
 }
@@ -66,7 +67,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    fn with_clock(engine: Arc<dyn Engine>, config: SeatConfig, clock: Clock) -> (Driver, Self) {
+    fn with_clock(engine: Arc<dyn Engine>, config: SeatConfig, clock: Clock) -> (NodeDriver, Self) {
         let (role, role_seen) = watch::channel(Role::Nobody);
         let (report, report_seen) = watch::channel(Arc::default());
         let (orders, orders_taken) = mpsc::unbounded_channel();
@@ -74,7 +75,7 @@ impl Cluster {
         let stop = CancellationToken::new();
         let outputs = Outputs { role, report, ended: ended.clone() };
         let driver =
-            Driver::new(engine, config, clock, outputs, (orders.clone(), orders_taken), stop.clone());
+            NodeDriver::new(engine, config, clock, outputs, (orders.clone(), orders_taken), stop.clone());
         (driver, Self { role: role_seen, report: report_seen, orders, ended, _stop: stop.drop_guard() })
     }
 
@@ -83,7 +84,7 @@ impl Cluster {
     /// youngest process, if none is named.
     pub fn drain(&self, exits: bool, successor: Option<String>) {
         // The thread is gone only after an end.
-        let _ = self.orders.send(Order::Drain { exits, successor });
+        let _ = self.orders.send(DriverOrder::Drain { exits, successor });
     }
 
     /// Resolves when this node leads no more and never will again: after a drain that exits, the seat is resigned.

@@ -103,18 +103,21 @@ pub struct NodeRecord {
 
 /// What an operator asks of the leader: to let another node lead.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HandOver {
+pub struct HandOverRequest {
     /// The node that is to lead next; none: the leader chooses.
     pub successor: Option<String>,
     /// When it was asked, in milliseconds since 1970, for people.
     pub asked_ms: u64,
     /// No two requests have the same.
     pub nonce: String,
+    /// The leader's answer, if it does not hand over: why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// A record with its version, and what it says: the state of a seat, or nothing.
 #[derive(Serialize, Deserialize)]
-struct Record<T> {
+struct VersionedRecord<T> {
     v: u64,
     #[serde(flatten)]
     says: T,
@@ -130,12 +133,13 @@ enum SeatState {
 
 fn encode<T: Serialize>(says: T) -> Vec<u8> {
     // Strings and numbers cannot fail. If they did, an empty record is one that nobody reads, and nobody takes.
-    serde_json::to_vec(&Record { v: VERSION, says }).unwrap_or_default()
+    serde_json::to_vec(&VersionedRecord { v: VERSION, says }).unwrap_or_default()
 }
 
 /// None if another version wrote it, or if it is no record at all.
 fn decode<T: for<'a> Deserialize<'a>>(value: &[u8]) -> Option<T> {
-    let record: Record<T> = (value.len() <= LONGEST).then(|| serde_json::from_slice(value).ok())??;
+    let record: VersionedRecord<T> =
+        (value.len() <= LONGEST).then(|| serde_json::from_slice(value).ok())??;
     (record.v == VERSION).then_some(record.says)
 }
 
@@ -182,7 +186,7 @@ impl NodeRecord {
     }
 }
 
-impl HandOver {
+impl HandOverRequest {
     /// As it stands in the engine.
     pub fn encode(&self) -> Vec<u8> {
         encode(self)
@@ -296,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn beat_is_digits_whose_order_is_that_of_n() {
+    fn order_of_beats_is_that_of_n() {
         let beat = |n, token| BeatRecord { n, floors: Floors { token, session: u32::MAX } };
         let text = beat(9, 1 << 53).encode();
         assert_eq!(text, b"00000000000000000009 00009007199254740992 4294967295");
@@ -324,9 +328,9 @@ mod tests {
             n: 6,
         };
         assert_eq!(NodeRecord::decode(&node.encode()), Some(node));
-        let request = HandOver { successor: None, asked_ms: 7, nonce: "n".into() };
-        assert_eq!(HandOver::decode(&request.encode()), Some(request));
-        assert_eq!(HandOver::decode(br#"{"v":2,"asked_ms":7,"nonce":"n"}"#), None);
+        let request = HandOverRequest { successor: None, asked_ms: 7, nonce: "n".into(), refused: None };
+        assert_eq!(HandOverRequest::decode(&request.encode()), Some(request));
+        assert_eq!(HandOverRequest::decode(br#"{"v":2,"asked_ms":7,"nonce":"n"}"#), None);
     }
 
     #[test]

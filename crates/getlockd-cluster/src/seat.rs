@@ -4,7 +4,7 @@
 //! [`Action::Look`], [`Action::Take`], [`Action::Beat`] and [`Action::Resign`] is answered by exactly one event, and until
 //! then no other of them comes.
 //!
-//! A node is a candidate, which follows whoever leads and may take the seat (`candidate`); or it leads (`leading`), until
+//! A node is a candidate, which follows the leader and may take the seat (`candidate`); or it leads (`leading`), until
 //! it has no time left or hands over (`draining`). What it saw of the engine, and since when, is its `sight`.
 //!
 //! An engine that was restored from a backup has lower terms again. No node follows a lower term than the highest that it
@@ -185,7 +185,7 @@ pub struct Seat {
     last_step: Option<Moment>,
     /// The process is to end: no seat is taken any more.
     exits: bool,
-    shown: Shown,
+    shown: ToldRole,
     actions: Vec<Action>,
 }
 
@@ -228,7 +228,7 @@ struct TakeTry {
 
 /// The role that was told last.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Shown {
+enum ToldRole {
     Nobody,
     Follows(u64),
     Leads,
@@ -246,7 +246,7 @@ impl Seat {
             flight: None,
             last_step: None,
             exits: false,
-            shown: Shown::Nobody,
+            shown: ToldRole::Nobody,
             actions: Vec::new(),
         }
     }
@@ -308,7 +308,7 @@ impl Seat {
             State::Candidate(_) => self.sight.leader(&self.config.leader),
             State::Retired => None,
         };
-        let role = leader.map_or(Shown::Nobody, |(term, _)| Shown::Follows(term));
+        let role = leader.map_or(ToldRole::Nobody, |(term, _)| ToldRole::Follows(term));
         if role != self.shown {
             self.actions
                 .push(leader.map_or(Action::Nobody, |(term, leader)| Action::Follow(term, leader.clone())));

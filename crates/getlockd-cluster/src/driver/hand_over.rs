@@ -1,12 +1,15 @@
 //! How an operator has another node lead.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    future::pending,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
-use tokio::time::{sleep, timeout};
+use tokio::{sync::mpsc, time::sleep};
 
 use crate::{
-    engine::{Engine, EngineError},
-    record::{HandOver, Leader, SeatRecord},
+    engine::{Change, Engine, EngineError},
+    record::{HandOverRequest, Leader, SeatRecord},
 };
 
 /// How often the seat is looked at meanwhile.
@@ -24,14 +27,15 @@ pub enum HandOverError {
     /// It leads already.
     #[error("{0} leads already")]
     LeadsAlready(String),
-    /// The leader did not hand over.
-    #[error(
-        "{0} still leads; its log says why: another node must run, and the one that is named must be one of them"
-    )]
+    /// The leader does not hand over: to whom it could not, or why not.
+    #[error("{0} does not hand over: {1}; start another node, or name one that runs")]
+    Refused(String, String),
+    /// The leader did not hand over in time.
+    #[error("{0} still leads; its log says what it waits for")]
     InVain(String),
 }
 
-/// Asks the leader to hand over, to this node if one is named, and waits until somebody else leads: its term, and who it is.
+/// Asks the leader to hand over, to this node if one is named, and waits until another node leads: its term, and its record.
 ///
 /// Not cancel-safe: dropped, the leader may hand over or not.
 ///
@@ -48,22 +52,52 @@ pub async fn hand_over(
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let asked_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-    engine.ask_hand_over(HandOver { successor, asked_ms, nonce: nonce() }.encode()).await?;
-    timeout(limit, next_leader(engine, term)).await.unwrap_or(Err(HandOverError::InVain(leader.node)))
+    let request = HandOverRequest { successor, asked_ms, nonce: nonce(), refused: None };
+    engine.ask_hand_over(request.encode()).await?;
+    tokio::select! {
+        next = next_leader(engine, term) => Ok(next),
+        why = refusal(engine, &request.nonce) => {
+            // If that fails, the next request takes its place.
+            let _ = engine.forget(None).await;
+            Err(HandOverError::Refused(leader.node, why))
+        }
+        () = sleep(limit) => Err(HandOverError::InVain(leader.node)),
+    }
 }
 
-async fn next_leader(engine: &dyn Engine, than: u64) -> Result<(u64, Leader), HandOverError> {
+/// Resolves when another term has begun. Cancel-safe.
+async fn next_leader(engine: &dyn Engine, than: u64) -> (u64, Leader) {
     loop {
         sleep(LOOK).await;
         // An engine that does not answer for a while is asked again: the request stands there.
         if let Ok(Some((term, leader))) = leader(engine).await
             && term != than
         {
-            return Ok((term, leader));
+            return (term, leader);
         }
     }
 }
 
+/// Resolves when the leader refuses the request with this nonce: why. Cancel-safe.
+async fn refusal(engine: &dyn Engine, nonce: &str) -> String {
+    let (changes, mut seen) = mpsc::unbounded_channel();
+    let refused = async {
+        while let Some(change) = seen.recv().await {
+            let Change::HandOver(Some(answer)) = change else { continue };
+            let answer = HandOverRequest::decode(&answer.value).filter(|answer| answer.nonce == nonce);
+            if let Some(why) = answer.and_then(|answer| answer.refused) {
+                return why;
+            }
+        }
+        pending().await
+    };
+    tokio::select! {
+        why = refused => why,
+        () = engine.watch(changes) => pending().await,
+    }
+}
+
+/// Who leads, and in which term. Cancel-safe.
 async fn leader(engine: &dyn Engine) -> Result<Option<(u64, Leader)>, EngineError> {
     let seat = engine.look().await?.seat;
     Ok(seat.and_then(|seat| match SeatRecord::decode(&seat.value) {

@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    tenure::{Order, Tenure, TenureState},
+    tenure::{DriverOrder, Tenure, TenureState},
     writes::Writes,
 };
 use crate::{
@@ -77,7 +77,11 @@ impl Leadership {
     }
 
     /// The leases are read: the server can restore them.
-    pub(super) fn publish(&mut self, leases: Leases, orders: mpsc::UnboundedSender<Order>) -> Arc<Tenure> {
+    pub(super) fn publish(
+        &mut self,
+        leases: Leases,
+        orders: mpsc::UnboundedSender<DriverOrder>,
+    ) -> Arc<Tenure> {
         self.restored_leases = leases.records.len();
         let tenure = Arc::new(Tenure {
             term: Arc::clone(&self.term),

@@ -22,11 +22,11 @@ pub(super) struct Nodes {
     own: NodeRecord,
     ttl: Duration,
     announced: Option<Moment>,
-    seen: BTreeMap<String, Seen>,
+    seen: BTreeMap<String, SeenNode>,
 }
 
 #[derive(Debug)]
-struct Seen {
+struct SeenNode {
     revision: u64,
     /// None if a later version wrote it.
     record: Option<NodeRecord>,
@@ -67,18 +67,18 @@ impl Nodes {
         }
         // A node is known by its key, whatever its record says.
         let record = NodeRecord::decode(&key.value).filter(|record| record.node == node);
-        self.seen.insert(node, Seen { revision: key.revision, record, changed: now });
+        self.seen.insert(node, SeenNode { revision: key.revision, record, changed: now });
     }
 
     /// All that can be read, and how long ago each was heard of.
     pub(super) fn list(&self, now: Moment) -> Vec<(NodeRecord, Duration)> {
-        let row = |seen: &Seen| Some((seen.record.clone()?, seen.changed.elapsed_at_most(now)));
+        let row = |seen: &SeenNode| Some((seen.record.clone()?, seen.changed.elapsed_at_most(now)));
         self.seen.values().filter_map(row).collect()
     }
 
     /// Those that were not heard of for a day.
     pub(super) fn forgotten(&self, now: Moment) -> Vec<String> {
-        let is_forgotten = |seen: &Seen| seen.changed.elapsed_at_least(now) >= FORGOTTEN;
+        let is_forgotten = |seen: &SeenNode| seen.changed.elapsed_at_least(now) >= FORGOTTEN;
         self.seen.iter().filter(|(_, seen)| is_forgotten(seen)).map(|(node, _)| node.clone()).collect()
     }
 

@@ -18,12 +18,12 @@ use super::{
     leadership::{Leadership, Supply},
     nodes::Nodes,
     report::cause_of_change,
-    tenure::Order,
+    tenure::DriverOrder,
 };
 use crate::{
     engine::{Beat, Change, Engine, EngineError, Leases, Resign, Take, Versioned, Written},
     moment::Moment,
-    record::{BeatRecord, Floors, HandOver, Leader, Resigned, SeatRecord},
+    record::{BeatRecord, Floors, HandOverRequest, Leader, Resigned, SeatRecord},
     seat::{Action, Event, Now, Seat, SeatConfig},
 };
 
@@ -34,7 +34,7 @@ const TICK: Duration = Duration::from_millis(50);
 /// one is for an engine that hangs.
 const TRY: f64 = 0.15;
 
-/// How often the report is made anew.
+/// How often the report is made again.
 const REPORT: Duration = Duration::from_secs(1);
 
 /// Where moments come from: tests have their own time.
@@ -48,7 +48,7 @@ pub(super) struct Outputs {
 }
 
 /// What a call of the engine came to.
-enum Answer {
+enum EngineAnswer {
     /// A try of the machine, how long it took, and an error if there was none.
     Tried { verb: &'static str, time: Duration, error: Option<String>, event: Event },
     /// The leases of this term.
@@ -75,7 +75,7 @@ struct Warned {
     namesake: bool,
 }
 
-pub(super) struct Driver {
+pub(super) struct NodeDriver {
     engine: Arc<dyn Engine>,
     own: Leader,
     clock: Clock,
@@ -85,8 +85,8 @@ pub(super) struct Driver {
     report: ClusterReport,
     reported: Option<Moment>,
     nodes: Nodes,
-    answers: (mpsc::UnboundedSender<Answer>, mpsc::UnboundedReceiver<Answer>),
-    orders: (mpsc::UnboundedSender<Order>, mpsc::UnboundedReceiver<Order>),
+    answers: (mpsc::UnboundedSender<EngineAnswer>, mpsc::UnboundedReceiver<EngineAnswer>),
+    orders: (mpsc::UnboundedSender<DriverOrder>, mpsc::UnboundedReceiver<DriverOrder>),
     stop: CancellationToken,
     last_step: Option<Moment>,
     sent_beat: Option<SentBeat>,
@@ -102,13 +102,13 @@ pub(super) struct Driver {
     looked_at: u64,
 }
 
-impl Driver {
+impl NodeDriver {
     pub(super) fn new(
         engine: Arc<dyn Engine>,
         config: SeatConfig,
         clock: Clock,
         outputs: Outputs,
-        orders: (mpsc::UnboundedSender<Order>, mpsc::UnboundedReceiver<Order>),
+        orders: (mpsc::UnboundedSender<DriverOrder>, mpsc::UnboundedReceiver<DriverOrder>),
         stop: CancellationToken,
     ) -> Self {
         Self {
@@ -278,27 +278,45 @@ impl Driver {
         let Some(request) = self.request.take() else { return };
         let is_old = request.revision <= leadership.term.number().max(self.looked_at);
         self.looked_at = self.looked_at.max(request.revision);
-        let engine = Arc::clone(&self.engine);
-        self.call("forget", async move { engine.forget(None).await });
-        match HandOver::decode(&request.value) {
-            _ if is_old => {}
-            Some(request) => self.drain(false, request.successor),
-            None => warn!("cannot read a request for a hand-over; use the program of the leader's version"),
+        let Some(request) = HandOverRequest::decode(&request.value).filter(|_| !is_old) else {
+            return self.forget_request();
+        };
+        if request.refused.is_some() {
+            // This node's own answer: the operator's program removes it.
+            return;
+        }
+        let successor = request.successor.clone();
+        match self.drain(false, successor) {
+            Ok(()) => self.forget_request(),
+            Err(why) => {
+                let refused = HandOverRequest { refused: Some(why.into()), ..request };
+                let engine = Arc::clone(&self.engine);
+                self.call("refuse", async move { engine.ask_hand_over(refused.encode()).await });
+            }
         }
     }
 
-    fn drain(&mut self, exits: bool, successor: Option<String>) {
+    fn forget_request(&self) {
+        let engine = Arc::clone(&self.engine);
+        self.call("forget", async move { engine.forget(None).await });
+    }
+
+    /// Begins the drain. An error says why this node does not hand over.
+    fn drain(&mut self, exits: bool, successor: Option<String>) -> Result<(), &'static str> {
         let now = self.now();
-        if let Some(node) = &successor
-            && !exits
-            && !self.nodes.is_successor(node, now)
-        {
-            return warn!(node, "does not hand over: no such node was heard of lately");
+        let is_known = |node: &String| self.nodes.is_successor(node, now);
+        let refused = match &successor {
+            Some(node) if !exits && !is_known(node) => Some("no such node was heard of lately"),
+            None if !exits && self.nodes.successor(now).is_none() => {
+                Some("no other node was heard of lately")
+            }
+            _ => None,
+        };
+        if let Some(why) = refused {
+            warn!(why, successor, "does not hand over");
+            return Err(why);
         }
         let successor = successor.or_else(|| self.nodes.successor(now));
-        if !exits && successor.is_none() {
-            return warn!("does not hand over: no other node was heard of lately");
-        }
         self.exits |= exits;
         if let Some(leadership) = self.leadership.as_ref().filter(|leadership| !leadership.term.is_shut()) {
             let term = leadership.term.number();
@@ -309,18 +327,20 @@ impl Driver {
             );
         }
         self.step(Event::Drain { exits, successor });
+        Ok(())
     }
 
     // What the server says.
 
-    fn ordered(&mut self, order: Order) {
+    fn ordered(&mut self, order: DriverOrder) {
         match order {
-            Order::Drain { exits, successor } => self.drain(exits, successor),
-            Order::Restored(term) => self.step_in(term, Event::Restored),
-            Order::RestoreFailed(term) => self.step_in(term, Event::RestoreFailed),
-            Order::Drained(term) => self.step_in(term, Event::Drained),
-            Order::AllTold(term) => self.step_in(term, Event::AllTold),
-            Order::Write(term, write) => {
+            // If it does not hand over, that is in the log.
+            DriverOrder::Drain { exits, successor } => drop(self.drain(exits, successor)),
+            DriverOrder::Restored(term) => self.step_in(term, Event::Restored),
+            DriverOrder::RestoreFailed(term) => self.step_in(term, Event::RestoreFailed),
+            DriverOrder::Drained(term) => self.step_in(term, Event::Drained),
+            DriverOrder::AllTold(term) => self.step_in(term, Event::AllTold),
+            DriverOrder::Write(term, write) => {
                 // Dropped, it is answered: the term is over.
                 let leadership =
                     self.leadership.as_mut().filter(|leadership| leadership.term.number() == term);
@@ -349,9 +369,9 @@ impl Driver {
 
     // What the engine answers.
 
-    fn answered(&mut self, answer: Answer) {
+    fn answered(&mut self, answer: EngineAnswer) {
         match answer {
-            Answer::Tried { verb, time, error, event } => {
+            EngineAnswer::Tried { verb, time, error, event } => {
                 self.note_engine(verb, error.as_deref());
                 if verb == "beat" {
                     self.report.beat_took(time);
@@ -361,12 +381,12 @@ impl Driver {
                     event => self.step(event),
                 }
             }
-            Answer::Leases(term, leases) => self.leases_read(term, leases),
-            Answer::Done(verb, result) => {
+            EngineAnswer::Leases(term, leases) => self.leases_read(term, leases),
+            EngineAnswer::Done(verb, result) => {
                 let error = result.err().map(|error| error.to_string());
                 self.note_engine(verb, error.as_deref());
             }
-            Answer::SaidGoodbye => self.outputs.ended.cancel(),
+            EngineAnswer::SaidGoodbye => self.outputs.ended.cancel(),
         }
     }
 
@@ -463,7 +483,7 @@ impl Driver {
             Action::Resign { term, seat, n, successor } => self.resign(term, seat, n, successor),
             Action::Begin { term, seat, first, ceiling, deadline } => {
                 self.leadership = Some(Leadership::new(term, seat, (first, ceiling), deadline, now));
-                // Whoever led before leads no more.
+                // The node that led before leads no more.
                 self.outputs.role.send_replace(Role::Nobody);
                 self.read_leases(term, term, Duration::ZERO);
             }
@@ -548,7 +568,7 @@ impl Driver {
                 Err(_) => (None, Some(late(limit))),
             };
             let event = Event::Looked(look);
-            let _ = answers.send(Answer::Tried { verb: "look", time: Duration::ZERO, error, event });
+            let _ = answers.send(EngineAnswer::Tried { verb: "look", time: Duration::ZERO, error, event });
         });
     }
 
@@ -593,7 +613,12 @@ impl Driver {
                 Written::Done(_) | Written::Not(_) => None,
                 Written::Refused(why) | Written::Unknown(why) => Some(why.clone()),
             };
-            let _ = answers.send(Answer::Tried { verb, time: began.elapsed(), error, event: event(written) });
+            let _ = answers.send(EngineAnswer::Tried {
+                verb,
+                time: began.elapsed(),
+                error,
+                event: event(written),
+            });
         });
     }
 
@@ -603,7 +628,7 @@ impl Driver {
         let limit = self.time_limit();
         tokio::spawn(async move {
             let late = |_| Err(EngineError::Unavailable(late(limit)));
-            let _ = answers.send(Answer::Done(verb, timeout(limit, call).await.unwrap_or_else(late)));
+            let _ = answers.send(EngineAnswer::Done(verb, timeout(limit, call).await.unwrap_or_else(late)));
         });
     }
 
@@ -612,7 +637,7 @@ impl Driver {
         let answers = self.answers.0.clone();
         tokio::spawn(async move {
             sleep(after).await;
-            let _ = answers.send(Answer::Leases(term, engine.leases(revision).await));
+            let _ = answers.send(EngineAnswer::Leases(term, engine.leases(revision).await));
         });
     }
 
@@ -625,12 +650,12 @@ impl Driver {
         tokio::spawn(async move {
             // Without an answer it is lost after three times T.
             let _ = timeout(limit, engine.forget(Some(&node))).await;
-            let _ = answers.send(Answer::SaidGoodbye);
+            let _ = answers.send(EngineAnswer::SaidGoodbye);
         });
     }
 }
 
-impl Drop for Driver {
+impl Drop for NodeDriver {
     /// Also when it panics: nobody waits for it, or relays to nobody.
     fn drop(&mut self) {
         self.outputs.role.send_replace(Role::Nobody);

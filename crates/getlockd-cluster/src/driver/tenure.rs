@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::writes::LeaseWrite;
+use super::writes::{LeaseWrite, NotWritten};
 use crate::{
     moment::Moment,
     record::{Floors, Leader},
@@ -30,7 +30,7 @@ pub struct Tenure {
     pub since: SystemTime,
     /// The first numbers that may not be given: moved by each beat that is acknowledged.
     pub ceiling: watch::Receiver<Floors>,
-    pub(super) orders: mpsc::UnboundedSender<Order>,
+    pub(super) orders: mpsc::UnboundedSender<DriverOrder>,
     pub(super) state: Arc<TenureState>,
 }
 
@@ -60,7 +60,7 @@ impl std::fmt::Debug for Numbers {
 
 /// What the server tells the driver. Those with a number are of that term.
 #[derive(Debug)]
-pub(super) enum Order {
+pub(super) enum DriverOrder {
     Drain { exits: bool, successor: Option<String> },
     Restored(u64),
     RestoreFailed(u64),
@@ -69,29 +69,18 @@ pub(super) enum Order {
     AllTold(u64),
 }
 
-/// Why leases were not written.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotWritten {
-    /// The term is over.
-    #[error("this server does not lead any more")]
-    Over,
-    /// The engine refuses it.
-    #[error("{0}")]
-    Refused(String),
-}
-
 impl Tenure {
     /// To be called once, when the leases are restored and clients can be served. The guard opens soon after: see
     /// [`Tenure::serving`].
     pub fn restored(&self, numbers: Numbers) {
         // A second call changes nothing.
         let _ = self.state.numbers.set(numbers);
-        self.order(Order::Restored);
+        self.order(DriverOrder::Restored);
     }
 
     /// The server cannot serve this term: the seat is resigned, and another node may have more luck.
     pub fn restore_failed(&self) {
-        self.order(Order::RestoreFailed);
+        self.order(DriverOrder::RestoreFailed);
     }
 
     /// Whether clients are served.
@@ -113,18 +102,18 @@ impl Tenure {
     /// [`NotWritten`]
     pub async fn write(&self, changes: Vec<(String, Option<Vec<u8>>)>) -> Result<(), NotWritten> {
         let (done, written) = oneshot::channel();
-        self.order(|term| Order::Write(term, LeaseWrite { changes, done }));
+        self.order(|term| DriverOrder::Write(term, LeaseWrite { changes, done }));
         written.await.unwrap_or(Err(NotWritten::Over))
     }
 
     /// The drain is over: the guard shuts for good.
     pub fn drained(&self) {
-        self.order(Order::Drained);
+        self.order(DriverOrder::Drained);
     }
 
     /// All that was promised has ended: the seat can be resigned.
     pub fn all_told(&self) {
-        self.order(Order::AllTold);
+        self.order(DriverOrder::AllTold);
     }
 
     /// Resolves when the node is to drain: a hand-over was asked for, or [`super::Cluster::drain`] was called.
@@ -144,7 +133,7 @@ impl Tenure {
         *self.state.promised_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn order(&self, order: impl FnOnce(u64) -> Order) {
+    fn order(&self, order: impl FnOnce(u64) -> DriverOrder) {
         // Without a driver there is no term either, which the guard knows.
         let _ = self.orders.send(order(self.term.number()));
     }

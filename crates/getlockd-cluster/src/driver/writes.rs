@@ -4,8 +4,6 @@ use std::collections::{HashMap, VecDeque};
 
 use tokio::sync::oneshot;
 
-use super::tenure::NotWritten;
-
 /// How many operations one transaction has at most. etcd takes 128, and the beat and its compares need some.
 const MOST: usize = 120;
 
@@ -13,22 +11,33 @@ const MOST: usize = 120;
 const MOST_BYTES: usize = 512 << 10;
 
 /// One change: a lease by its key without the prefix; none deletes.
-pub(super) type LeaseChange = (String, Option<Vec<u8>>);
+pub(super) type KeyChange = (String, Option<Vec<u8>>);
 
 /// Changes that are written, and who waits for that.
 #[derive(Debug)]
 pub(super) struct LeaseWrite {
     /// In order: of one key the last counts.
-    pub(super) changes: Vec<LeaseChange>,
+    pub(super) changes: Vec<KeyChange>,
     /// Answered when all of them are written.
     pub(super) done: oneshot::Sender<Result<(), NotWritten>>,
+}
+
+/// Why leases were not written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotWritten {
+    /// The term is over.
+    #[error("this server does not lead any more")]
+    Over,
+    /// The engine refuses it.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// All that wait, in order.
 #[derive(Debug)]
 pub(super) struct Writes {
-    queue: VecDeque<Queued>,
-    waiters: HashMap<u64, Waiter>,
+    queue: VecDeque<QueuedChange>,
+    waiters: HashMap<u64, WriteWaiter>,
     next: u64,
     /// How many operations the next batch has at most: halved when the engine refuses one, doubled when it takes one.
     most: usize,
@@ -40,13 +49,13 @@ pub(super) struct Writes {
 }
 
 #[derive(Debug)]
-struct Queued {
+struct QueuedChange {
     write: u64,
-    change: LeaseChange,
+    change: KeyChange,
 }
 
 #[derive(Debug)]
-struct Waiter {
+struct WriteWaiter {
     left: usize,
     done: oneshot::Sender<Result<(), NotWritten>>,
 }
@@ -54,11 +63,11 @@ struct Waiter {
 /// Those who wait for changes that came to an end, before they are told.
 #[derive(Debug, Default)]
 #[must_use]
-pub(super) struct Waiters(Vec<oneshot::Sender<Result<(), NotWritten>>>);
+pub(super) struct WriteWaiters(Vec<oneshot::Sender<Result<(), NotWritten>>>);
 
-impl Waiters {
+impl WriteWaiters {
     pub(super) fn tell(self, result: &Result<(), NotWritten>) {
-        // Whoever has left, has left.
+        // A waiter that has left hears nothing.
         self.0.into_iter().for_each(|done| drop(done.send(result.clone())));
     }
 }
@@ -80,15 +89,15 @@ impl Default for Writes {
 impl Writes {
     pub(super) fn push(&mut self, LeaseWrite { changes, done }: LeaseWrite) {
         if self.closed {
-            return Waiters(vec![done]).tell(&Err(NotWritten::Over));
+            return WriteWaiters(vec![done]).tell(&Err(NotWritten::Over));
         }
         if changes.is_empty() {
-            return Waiters(vec![done]).tell(&Ok(()));
+            return WriteWaiters(vec![done]).tell(&Ok(()));
         }
         self.next += 1;
         let write = self.next;
-        self.waiters.insert(write, Waiter { left: changes.len(), done });
-        self.queue.extend(changes.into_iter().map(|change| Queued { write, change }));
+        self.waiters.insert(write, WriteWaiter { left: changes.len(), done });
+        self.queue.extend(changes.into_iter().map(|change| QueuedChange { write, change }));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -97,12 +106,12 @@ impl Writes {
 
     /// The next transaction, from the front of the queue. The last change of a key stands for all: engines refuse a key
     /// that comes twice.
-    pub(super) fn batch(&mut self) -> Vec<LeaseChange> {
+    pub(super) fn batch(&mut self) -> Vec<KeyChange> {
         let mut place: HashMap<&str, usize> = HashMap::new();
-        let mut batch: Vec<&LeaseChange> = Vec::new();
+        let mut batch: Vec<&KeyChange> = Vec::new();
         let mut bytes = 0;
         self.trying = 0;
-        for Queued { change, .. } in &self.queue {
+        for QueuedChange { change, .. } in &self.queue {
             bytes += change.0.len() + change.1.as_ref().map_or(0, Vec::len);
             let at = place.get(change.0.as_str()).copied();
             let is_full = (at.is_none() && batch.len() >= self.most) || bytes > MOST_BYTES;
@@ -121,11 +130,11 @@ impl Writes {
     }
 
     /// The batch is written: those who waited for it, and for nothing else.
-    pub(super) fn written(&mut self) -> Waiters {
+    pub(super) fn written(&mut self) -> WriteWaiters {
         self.suspect = false;
         self.most = (self.most * 2).min(MOST);
-        let mut written = Waiters::default();
-        for Queued { write, .. } in self.queue.drain(..self.trying) {
+        let mut written = WriteWaiters::default();
+        for QueuedChange { write, .. } in self.queue.drain(..self.trying) {
             let Some(waiter) = self.waiters.get_mut(&write) else { continue };
             waiter.left -= 1;
             if waiter.left == 0 {
@@ -142,10 +151,10 @@ impl Writes {
             self.most = (self.most.min(self.trying) / 2).max(1);
         } else if !self.suspect {
             self.suspect = true;
-        } else if let Some(Queued { write, .. }) = self.queue.pop_front() {
+        } else if let Some(QueuedChange { write, .. }) = self.queue.pop_front() {
             self.suspect = false;
             let waiter = self.waiters.remove(&write);
-            Waiters(waiter.map(|waiter| waiter.done).into_iter().collect())
+            WriteWaiters(waiter.map(|waiter| waiter.done).into_iter().collect())
                 .tell(&Err(NotWritten::Refused(why.into())));
         }
         self.trying = 0;
@@ -154,9 +163,10 @@ impl Writes {
     /// Nothing is written any more.
     pub(super) fn close(&mut self) {
         self.closed = true;
+        self.trying = 0;
         self.queue.clear();
         let waiting = self.waiters.drain().map(|(_, waiter)| waiter.done).collect();
-        Waiters(waiting).tell(&Err(NotWritten::Over));
+        WriteWaiters(waiting).tell(&Err(NotWritten::Over));
     }
 }
 
@@ -173,7 +183,7 @@ mod tests {
         told
     }
 
-    fn keys(batch: &[LeaseChange]) -> Vec<&str> {
+    fn keys(batch: &[KeyChange]) -> Vec<&str> {
         batch.iter().map(|(key, _)| key.as_str()).collect()
     }
 
@@ -240,7 +250,10 @@ mod tests {
     fn nothing_is_written_after_the_end() {
         let mut writes = Writes::default();
         let mut waits = write(&mut writes, &[("a", None)]);
+        writes.batch();
         writes.close();
+        writes.written().tell(&Ok(()));
+        writes.refused("an answer after the end");
         let mut late = write(&mut writes, &[("a", None)]);
         assert_eq!(
             (waits.try_recv(), late.try_recv()),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Action, DRAINED, Flight, LOST, Leading, Now, Seat, Shown, State, TakeTry};
+use super::{Action, DRAINED, Flight, Leading, Now, Seat, State, TakeTry, ToldRole};
 use crate::{
     engine::{Look, Versioned, Written},
     moment::Moment,
@@ -166,7 +166,7 @@ impl Seat {
             ceiling: tried.first.ahead(),
             deadline: leading.deadline(),
         });
-        self.shown = Shown::Leads;
+        self.shown = ToldRole::Leads;
         self.state = State::Leading(Box::new(leading));
         if self.exits {
             // The try was under way when the process began to end.
@@ -196,14 +196,4 @@ fn has_time(tried: &TakeTry, now: Moment) -> bool {
 
 fn stands_in(tried: &TakeTry, seat: &Versioned) -> bool {
     matches!(SeatRecord::decode(&seat.value), SeatRecord::Leads(leader) if leader.nonce == tried.seat.nonce)
-}
-
-/// Whether what stands there is another term than this one, or a history in which there is no such term.
-pub(super) fn is_lost(leading: &Leading, look: &Look) -> Option<&'static str> {
-    let value = SeatRecord::Leads(leading.seat.clone()).encode();
-    let is_own = look.seat.as_ref().is_some_and(|seat| seat.revision == leading.term && seat.value == value);
-    if !is_own || look.beat.is_none() {
-        return Some(LOST);
-    }
-    (look.revision < leading.revision).then_some(super::leading::WENT_BACK)
 }

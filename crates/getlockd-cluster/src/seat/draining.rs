@@ -1,6 +1,6 @@
 //! The end of a leadership that a node gives up by itself.
 //!
-//! Whoever ends the wait of T early must first have ended all that was promised against the old deadline. So the guard is
+//! A node that ends the wait of T early must first have ended all that was promised against the old deadline. So the guard is
 //! shut for good, and the seat is resigned only when each lease that was not written has run out, each relay has answered
 //! that it has cut, and each holder has heard; or when all of it has ended by itself.
 
@@ -8,29 +8,13 @@ use std::time::Duration;
 
 use super::{
     Action, DRAINED, Flight, Leading, Seat, State,
-    candidate::{Candidate, is_lost},
+    candidate::Candidate,
+    leading::{Drain, Shut},
 };
 use crate::{
     engine::{Look, Written},
     moment::Moment,
 };
-
-#[derive(Debug)]
-pub(super) struct Drain {
-    pub(super) successor: Option<String>,
-    /// The guard is shut for good; there is no way back into this term, whatever comes of the resign.
-    pub(super) shut: Option<Shut>,
-}
-
-#[derive(Debug)]
-pub(super) struct Shut {
-    /// The send of the newest acknowledged try as it stood when the guard shut: what was promised, counts from there.
-    sent: Moment,
-    /// Nothing that was promised runs any more.
-    told: bool,
-    /// When the first try to resign was sent.
-    resigning: Option<Moment>,
-}
 
 impl Leading {
     /// The guard shuts. `told`: nothing was promised.
@@ -155,7 +139,7 @@ impl Seat {
     fn resign_was_not_made(&mut self, look: Look, now: Moment) {
         let State::Leading(leading) = &mut self.state else { return };
         // Also when an earlier try landed: then the seat is another by now.
-        let lost = is_lost(leading, &look).is_some();
+        let lost = leading.lost_by(&look).is_some();
         leading.superseded(&look);
         self.sight.saw(look, now);
         if lost {

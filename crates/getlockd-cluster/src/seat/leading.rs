@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Action, Flight, Seat, State, candidate::is_lost, draining::Drain};
+use super::{Action, Flight, LOST, Seat, State};
 use crate::{
     engine::{Look, Written},
     moment::Moment,
-    record::{BeatRecord, Leader},
+    record::{BeatRecord, Leader, SeatRecord},
 };
 
 /// The engine answers as it did before an earlier answer: it was restored from a backup.
@@ -63,6 +63,24 @@ enum Pace {
     Urgent,
     /// The last one failed: soon, but not so soon that the engine is flooded.
     AfterFailure,
+}
+
+/// The end of a term that a node gives up by itself.
+#[derive(Debug)]
+pub(super) struct Drain {
+    pub(super) successor: Option<String>,
+    /// The guard is shut for good; there is no way back into this term, whatever comes of the resign.
+    pub(super) shut: Option<Shut>,
+}
+
+#[derive(Debug)]
+pub(super) struct Shut {
+    /// The send of the newest acknowledged try as it stood when the guard shut: what was promised, counts from there.
+    pub(super) sent: Moment,
+    /// Nothing that was promised runs any more.
+    pub(super) told: bool,
+    /// When the first try to resign was sent.
+    pub(super) resigning: Option<Moment>,
 }
 
 impl Leading {
@@ -128,7 +146,7 @@ impl Leading {
 
     /// The next try, at the same time as the last one of all.
     pub(super) fn next_try(&mut self, now: Moment) -> u64 {
-        self.n += 1;
+        self.n = self.n.saturating_add(1);
         self.tried = now;
         self.pace = Pace::Regular;
         self.n
@@ -143,6 +161,16 @@ impl Leading {
         if self.pace != Pace::AfterFailure {
             self.pace = Pace::Urgent;
         }
+    }
+
+    /// Why the seat is lost, if what stands there is another term than this one, or a history in which there is none.
+    pub(super) fn lost_by(&self, look: &Look) -> Option<&'static str> {
+        let value = SeatRecord::Leads(self.seat.clone()).encode();
+        let is_own = look.seat.as_ref().is_some_and(|seat| seat.revision == self.term && seat.value == value);
+        if !is_own || look.beat.is_none() {
+            return Some(LOST);
+        }
+        (look.revision < self.revision).then_some(WENT_BACK)
     }
 
     /// A later try was there first. That says nothing of this one; the next is to be higher.
@@ -165,7 +193,7 @@ impl Seat {
         if leading.is_serving() && leading.awaits.is_none() && !leading.is_shut() {
             self.actions.push(Action::Hold);
         }
-        leading.awaits = Some(leading.n + 1);
+        leading.awaits = Some(leading.n.saturating_add(1));
         leading.hurry();
     }
 
@@ -272,7 +300,7 @@ impl Seat {
     fn beat_was_not_made(&mut self, look: Look, now: Moment) {
         let State::Leading(leading) = &mut self.state else { return };
         slip!(SupersededIsLost => return self.lose(WENT_BACK, now));
-        let lost = is_lost(leading, &look);
+        let lost = leading.lost_by(&look);
         leading.superseded(&look);
         self.sight.saw(look, now);
         if let Some(cause) = lost {

@@ -166,7 +166,7 @@ impl Sight {
             .map_or(Duration::ZERO, |highest| highest.wait)
     }
 
-    /// The leader whose record stands there, whoever that is.
+    /// The leader whose record stands there.
     fn standing(&self) -> Option<(u64, &Leader)> {
         match self.seat.as_ref()?.as_ref()? {
             SeenSeat { key, record: SeatRecord::Leads(leader) } => Some((key.revision, leader)),

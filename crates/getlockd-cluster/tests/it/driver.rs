@@ -82,7 +82,7 @@ async fn drains(tenure: &Tenure) -> Instant {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nodes_lead_one_after_the_other() {
+async fn nodes_lead_by_turns_on_etcd() {
     let Some(mut etcd) = etcd::Etcd::start(3) else { return };
     let a = Node::start("a", &etcd);
     let first = a.serves().await;

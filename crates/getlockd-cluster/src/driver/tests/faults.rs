@@ -26,6 +26,39 @@ async fn leader_that_is_cut_off_stops_before_another_leads() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn write_answered_after_the_end_is_not_told_as_made() {
+    let store = Store::new();
+    let a = Node::start("a", &store);
+    let tenure = a.serves().await;
+    a.engine.faults().slow = T;
+    let write = tokio::spawn({
+        let tenure = Arc::clone(&tenure);
+        async move { tenure.write(put("lease/01", "one")).await }
+    });
+    assert_eq!(write.await.expect("write"), Err(NotWritten::Over));
+    a.engine.faults().slow = Duration::ZERO;
+    assert!(a.serves().await.term.number() > tenure.term.number());
+}
+
+#[tokio::test(start_paused = true)]
+async fn write_under_way_when_the_seat_is_lost_is_not_told_as_made() {
+    let store = Store::new();
+    let a = Node::start("a", &store);
+    let tenure = a.serves().await;
+    a.engine.faults().slow = T / 10;
+    let write = tokio::spawn({
+        let tenure = Arc::clone(&tenure);
+        async move { tenure.write(put("lease/01", "one")).await }
+    });
+    sleep(T / 20).await;
+    let seat = SeatRecord::Leads(Leader { nonce: "b1".into(), ..record("b") }).encode();
+    store.write(vec![("seat".into(), Some(seat))]);
+    assert_eq!(write.await.expect("write"), Err(NotWritten::Over));
+    sleep(T / 2).await;
+    assert!(matches!(&*a.cluster.role.borrow(), Role::Follows(_, leader) if leader.node == "b"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn leader_goes_on_when_the_engine_is_back_in_time() {
     let store = Store::new();
     let a = Node::start("a", &store);
@@ -48,7 +81,7 @@ async fn leader_goes_on_when_the_engine_is_back_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn leader_takes_the_seat_again_when_the_engine_was_away_for_long() {
+async fn leader_takes_the_seat_again_after_a_long_outage() {
     let store = Store::new();
     let a = Node::start("a", &store);
     let tenure = a.serves().await;
@@ -63,7 +96,7 @@ async fn leader_takes_the_seat_again_when_the_engine_was_away_for_long() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn write_whose_answer_was_lost_is_made_all_the_same() {
+async fn write_with_a_lost_answer_is_made_all_the_same() {
     let store = Store::new();
     let a = Node::start("a", &store);
     let tenure = a.serves().await;

@@ -47,6 +47,8 @@ pub(super) struct MemoryEngine {
 pub(super) struct Faults {
     /// Nothing goes there, and nothing comes back.
     pub(super) cut: bool,
+    /// So long an answer takes more than others.
+    pub(super) slow: Duration,
     /// So many beats with leases are made, and their answer is lost.
     pub(super) lost_answers: usize,
     /// A batch with this lease is refused.
@@ -166,6 +168,8 @@ impl Engine for MemoryEngine {
             let mut changes = vec![("beat".into(), Some(beat.beat))];
             changes.extend(beat.leases);
             let written = self.write(look, may, changes);
+            let slow = self.faults().slow;
+            sleep(slow).await;
             if has_leases && self.faults().lost_answers > 0 {
                 self.faults().lost_answers -= 1;
                 return pending().await;

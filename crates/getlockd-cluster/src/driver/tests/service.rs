@@ -42,7 +42,7 @@ async fn leases_are_written_and_restored_by_the_next_leader() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn writes_of_a_moment_go_with_one_beat() {
+async fn writes_of_a_moment_share_beats() {
     let store = Store::new();
     let a = Node::start("a", &store);
     let tenure = a.serves().await;

@@ -203,7 +203,7 @@ fn take_that_lands_late_is_a_foreign_leader() {
 }
 
 #[test]
-fn take_that_lost_tells_who_won() {
+fn take_that_lost_tells_of_the_winner() {
     let mut node = Node::following();
     node.waits(T);
     let look = Look { revision: 210, seat: seat(200, leader("c", "c1")), beat: beat(200, 0) };
@@ -238,7 +238,7 @@ fn lower_term_than_the_highest_is_not_followed() {
 }
 
 #[test]
-fn engine_restored_from_a_backup_wedges_nobody() {
+fn node_is_not_wedged_by_a_restored_engine() {
     let mut node = Node::following();
     node.sees(seat(300, leader("c", "c1")));
     node.beats(beat(300, 0));

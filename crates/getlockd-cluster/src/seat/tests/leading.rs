@@ -155,6 +155,16 @@ fn later_try_that_was_there_first_says_nothing() {
 }
 
 #[test]
+fn beat_that_cannot_be_exceeded_costs_the_term_and_no_more() {
+    let mut node = Node::serving();
+    let look = node.own_look(205, u64::MAX);
+    assert_eq!(node.beat_ends(Written::Not(look.clone())), []);
+    assert_eq!(node.beat_ends(Written::Not(look)), []);
+    let (_, actions) = node.waits_for_action();
+    assert!(matches!(&actions[..], [Action::Beat { n: u64::MAX, .. }]), "{actions:?}");
+}
+
+#[test]
 fn engine_that_goes_back_ends_the_term() {
     let mut node = Node::serving();
     assert!(matches!(node.beat_ends(Written::Done(210))[..], [Action::Extend(_)]));
@@ -220,7 +230,7 @@ fn nothing_is_told_after_a_pause_until_a_later_beat() {
 }
 
 #[test]
-fn pause_that_only_one_clock_saw_counts() {
+fn pause_by_either_clock_holds_writes() {
     let mut node = Node::serving();
     node.at.boot += Duration::from_millis(1050);
     assert_eq!(node.told(Event::Tick)[0], Action::Hold);
@@ -245,7 +255,7 @@ fn restoring_beats_for_as_long_as_it_takes() {
 }
 
 #[test]
-fn old_try_is_not_taken_for_one_of_a_new_term() {
+fn old_try_is_not_counted_in_a_new_term() {
     let mut node = Node::serving();
     node.waits(1000);
     // A beat is under way when the seat is lost, and it is answered late.
