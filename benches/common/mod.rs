@@ -63,22 +63,38 @@ impl Server {
     }
 
     /// Starts it; it is there once `port` can be connected to.
-    pub fn start(mut command: Command, port: u16) -> Self {
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let start = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(start.elapsed() < Duration::from_mins(1), "{command:?} does not start");
-            thread::sleep(Duration::from_millis(2));
-        }
-        Self { child }
+    pub fn start(command: Command, port: u16) -> Self {
+        Self::start_all([(command, port)]).remove(0)
     }
 
-    /// Asks it to end: how it did, unless that takes longer than this.
-    pub fn stop(&mut self, time: Duration) -> Option<ExitStatus> {
+    /// Starts servers that wait for each other.
+    pub fn start_all(commands: impl IntoIterator<Item = (Command, u16)>) -> Vec<Self> {
+        let spawn = |(mut command, port): (Command, u16)| {
+            let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            (Self { child }, command, port)
+        };
+        let all: Vec<_> = commands.into_iter().map(spawn).collect();
+        let start = Instant::now();
+        for (_, command, port) in &all {
+            while TcpStream::connect(("127.0.0.1", *port)).is_err() {
+                assert!(start.elapsed() < Duration::from_mins(1), "{command:?} does not start");
+                thread::sleep(Duration::from_millis(2));
+            }
+        }
+        all.into_iter().map(|(server, ..)| server).collect()
+    }
+
+    /// Asks it to end.
+    pub fn ask_to_end(&mut self) {
         // Once it has ended its number may be that of another.
         if let Ok(None) = self.child.try_wait() {
             let _ = Command::new("sh").args(["-c", &format!("kill {}", self.child.id())]).status();
         }
+    }
+
+    /// Asks it to end: how it did, unless that takes longer than this.
+    pub fn stop(&mut self, time: Duration) -> Option<ExitStatus> {
+        self.ask_to_end();
         let start = Instant::now();
         while matches!(self.child.try_wait(), Ok(None)) && start.elapsed() < time {
             thread::sleep(Duration::from_millis(10));
