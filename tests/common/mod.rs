@@ -3,6 +3,7 @@
 pub mod authority;
 pub mod console;
 pub mod dice;
+pub mod etcd;
 pub mod group;
 pub mod grpc;
 pub mod http;
@@ -10,6 +11,7 @@ pub mod link;
 pub mod manual;
 pub mod mysql;
 pub mod packages;
+mod places;
 pub mod program;
 pub mod scene;
 pub mod session;
@@ -17,12 +19,9 @@ pub mod skip;
 pub mod stub;
 pub mod words;
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+pub use places::{installed, project, python};
 
 use getlockd::{
     config::Cli,
@@ -39,23 +38,6 @@ use tokio::{
 
 /// How long a test waits for what must come. Only a failing test waits so long.
 pub const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A file of the project, from the tests of any of its packages.
-pub fn project(path: &str) -> PathBuf {
-    let folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
-    folders.into_iter().find(|folder| folder.join("Cargo.lock").exists()).unwrap().join(path)
-}
-
-/// What `.ci/run` has installed below `target/drivers`, or in the folder that `DRIVERS_DIR` names.
-pub fn installed(what: &str) -> PathBuf {
-    std::env::var_os("DRIVERS_DIR").map_or_else(|| project("target/drivers"), PathBuf::from).join(what)
-}
-
-/// The Python of `.ci/run`, or that of the machine.
-pub fn python() -> PathBuf {
-    let venv = installed("venv/bin/python");
-    if venv.exists() { venv } else { "python3".into() }
-}
 
 /// Where a server listens.
 #[derive(Clone, Copy, Debug)]

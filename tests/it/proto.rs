@@ -5,14 +5,15 @@
 use std::{fs, path::Path};
 
 use prost::Message;
+use tempfile::TempDir;
 
-const GENERATED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/wires/generated");
-const PROTO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/proto");
-const FILES: [&str; 3] = ["getlockd.proto", "netlocker.proto", "sharelock.proto"];
+use crate::common::project;
 
 #[test]
 fn generated_code_matches_the_proto_files() {
-    let descriptors = protox::compile(FILES, [PROTO]).unwrap();
+    let descriptors =
+        protox::compile(["getlockd.proto", "netlocker.proto", "sharelock.proto"], [project("proto")])
+            .unwrap();
     let made = tempfile::tempdir().unwrap();
     tonic_prost_build::configure()
         .build_client(true)
@@ -21,17 +22,40 @@ fn generated_code_matches_the_proto_files() {
         .compile_fds(descriptors.clone())
         .unwrap();
     fs::write(made.path().join("descriptors.bin"), descriptors.encode_to_vec()).unwrap();
-    let mut names = Vec::new();
+    assert_kept(&made, &project("src/wires/generated"), 4);
+}
+
+#[test]
+fn generated_code_of_etcd_matches_its_proto_files() {
+    let files = project("crates/getlockd-cluster/proto");
+    let descriptors = protox::compile(["etcdserverpb.proto", "mvccpb.proto"], [files]).unwrap();
+    let made = tempfile::tempdir().unwrap();
+    tonic_prost_build::configure()
+        .build_server(false)
+        .build_transport(false)
+        .out_dir(made.path())
+        .compile_fds(descriptors)
+        .unwrap();
+    assert_kept(&made, &project("crates/getlockd-cluster/src/etcd/generated"), 2);
+}
+
+/// What was made is what the folder has, or with REGENERATE what it gets.
+fn assert_kept(made: &TempDir, folder: &Path, files: usize) {
+    let mut count = 0;
     for entry in fs::read_dir(made.path()).unwrap() {
         let path = entry.unwrap().path();
-        let kept = Path::new(GENERATED).join(path.file_name().unwrap());
-        names.push(kept.clone());
+        let kept = folder.join(path.file_name().unwrap());
+        count += 1;
         if std::env::var_os("REGENERATE").is_some() {
-            fs::create_dir_all(GENERATED).unwrap();
+            fs::create_dir_all(folder).unwrap();
             fs::copy(&path, &kept).unwrap();
         }
         let same = fs::read(&path).unwrap() == fs::read(&kept).unwrap_or_default();
-        assert!(same, "{} is not what proto/ says; REGENERATE=1 cargo test --test it proto", kept.display());
+        assert!(
+            same,
+            "{} is not what the .proto says; REGENERATE=1 cargo test --test it proto",
+            kept.display()
+        );
     }
-    assert_eq!(names.len(), 4);
+    assert_eq!(count, files);
 }
