@@ -3,8 +3,8 @@
 //! 32 clients that take and free durable leases beside a bare loop of grouped transactions on the same etcd; how long a
 //! hand-over takes with 100,000 leases. Ratios are of turns in one run.
 //!
-//! `-- leader`, `-- relay`, `-- idle`, `-- leases` and `-- restore` take only that part. etcd keeps its files below the
-//! folder that `STORE_FOLDER` names, or else in the build's own, which must be on a disk.
+//! `-- leader`, `-- relay`, `-- idle`, `-- leases` and `-- restore` take only that part. etcd keeps its files in
+//! the folder of temporary files, `TMPDIR`, which must be on a disk.
 //!
 //! Needs Linux and etcd. What the goals are and what was measured stands in benches/README.md.
 #![allow(
@@ -17,6 +17,9 @@
 
 #[path = "cluster/bare.rs"]
 mod bare;
+#[allow(dead_code, reason = "the tests use the rest")]
+#[path = "../tests/common/mod.rs"]
+mod clients;
 mod common;
 #[path = "cluster/nodes.rs"]
 mod nodes;
@@ -28,6 +31,7 @@ mod relay;
 
 use std::time::{Duration, Instant};
 
+use clients::etcd::Etcd;
 use common::{
     Server,
     line::{LINE, Line},
@@ -35,10 +39,11 @@ use common::{
     median,
 };
 use futures_util::future::join_all;
-use nodes::Etcds;
+use nodes::cluster;
 use pairs::{Grpc, Http, Round};
 use tokio::runtime::Runtime;
 
+const ETCDS: usize = 3;
 const ROUNDS: usize = 9;
 /// Of leases: what a round shows depends on the disk.
 const LEASE_ROUNDS: usize = 5;
@@ -64,12 +69,10 @@ fn main() {
         return;
     }
     common::open_many_files();
-    let Some(etcds) = Etcds::start(nodes::folder()) else {
-        return println!("etcd is not installed");
-    };
+    let Some(etcd) = Etcd::start(ETCDS) else { return };
     let wanted: Vec<_> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let parts = [
-        ("leader", leader as fn(&Etcds)),
+        ("leader", leader as fn(&Etcd)),
         ("relay", relayed),
         ("idle", idle),
         ("leases", leases),
@@ -77,7 +80,7 @@ fn main() {
     ];
     for (name, part) in parts {
         if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
-            part(&etcds);
+            part(&etcd);
         }
     }
 }
@@ -113,27 +116,27 @@ fn beside((ours, our_port): (&Server, u16), (theirs, their_port): (&Server, u16)
     }
 }
 
-fn leader(etcds: &Etcds) {
+fn leader(etcd: &Etcd) {
     println!(
         "\nCPU of a leader for a pair, of a server alone; medians of {ROUNDS} rounds in turns (least to most)\n"
     );
-    let nodes = etcds.cluster("leader", 1, &[]);
+    let nodes = cluster(etcd, "leader", 1, &[]);
     let (alone, port) = Server::getlockd("line", &[]);
     beside((&nodes[0].server, nodes[0].line), (&alone, port), MOST_LEADER);
 }
 
-fn relayed(etcds: &Etcds) {
+fn relayed(etcd: &Etcd) {
     println!(
         "\nCPU of a relay for a pair, of a bare relay; medians of {ROUNDS} rounds in turns (least to most)\n"
     );
-    let nodes = etcds.cluster("relay", 2, &[]);
+    let nodes = cluster(etcd, "relay", 2, &[]);
     let (bare, port) = relay::start(nodes[0].line);
     beside((&nodes[1].server, nodes[1].line), (&bare, port), MOST_RELAY);
 }
 
 /// Of a connection that has said PING: in the relay, in its leader, and in a server alone.
-fn idle(etcds: &Etcds) {
-    let nodes = etcds.cluster("idle", 2, &[]);
+fn idle(etcd: &Etcd) {
+    let nodes = cluster(etcd, "idle", 2, &[]);
     let (alone, port) = Server::getlockd("line", &[]);
     let grown = |servers: &[&Server], port| {
         let first = Line::many(port, IDLE.0);
@@ -197,11 +200,11 @@ impl<'a> Row<'a> {
     }
 }
 
-fn leases(etcds: &Etcds) {
+fn leases(etcd: &Etcd) {
     let runtime = runtime();
-    let nodes = etcds.cluster("leases", 1, &["--max-leases", "200000"]);
+    let nodes = cluster(etcd, "leases", 1, &["--max-leases", "200000"]);
     let port = nodes[0].http;
-    let bare = runtime.block_on(bare::Loop::start(etcds.port()));
+    let bare = runtime.block_on(bare::Loop::start(etcd.members[0].addr.port()));
     let own = |at: usize| format!("own{at}");
     let mut rows = [
         Row::of("bare grouped transactions", |runtime| {
@@ -233,13 +236,13 @@ fn leases(etcds: &Etcds) {
 }
 
 /// From SIGTERM of the leader to the first grant by the other node, with nothing to drain.
-fn restore(etcds: &Etcds) {
+fn restore(etcd: &Etcd) {
     let flags = ["--max-leases", "200000", "--drain", "0"];
     println!(
         "\nfrom SIGTERM of the leader to the first grant of the next, ms; medians of {LEASE_ROUNDS} (least to most)\n"
     );
     for (what, prefix, count) in [("no lease", "restore-none", 0), ("100,000 leases", "restore", LEASES)] {
-        let mut nodes = etcds.cluster(prefix, 2, &flags);
+        let mut nodes = cluster(etcd, prefix, 2, &flags);
         take(nodes[0].http, count);
         let mut took = Vec::new();
         for _ in 0..LEASE_ROUNDS {

@@ -63,25 +63,14 @@ impl Server {
     }
 
     /// Starts it; it is there once `port` can be connected to.
-    pub fn start(command: Command, port: u16) -> Self {
-        Self::start_all([(command, port)]).remove(0)
-    }
-
-    /// Starts servers that wait for each other.
-    pub fn start_all(commands: impl IntoIterator<Item = (Command, u16)>) -> Vec<Self> {
-        let spawn = |(mut command, port): (Command, u16)| {
-            let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-            (Self { child }, command, port)
-        };
-        let all: Vec<_> = commands.into_iter().map(spawn).collect();
+    pub fn start(mut command: Command, port: u16) -> Self {
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let start = Instant::now();
-        for (_, command, port) in &all {
-            while TcpStream::connect(("127.0.0.1", *port)).is_err() {
-                assert!(start.elapsed() < Duration::from_mins(1), "{command:?} does not start");
-                thread::sleep(Duration::from_millis(2));
-            }
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(start.elapsed() < Duration::from_mins(1), "{command:?} does not start");
+            thread::sleep(Duration::from_millis(2));
         }
-        all.into_iter().map(|(server, ..)| server).collect()
+        Self { child }
     }
 
     /// Asks it to end.

@@ -217,8 +217,8 @@ impl Drop for Etcd {
     }
 }
 
-/// As `.ci/run` has unpacked it, or as it is installed.
-fn etcd_program(name: &str) -> Option<PathBuf> {
+/// `etcd` or `etcdctl`, as `.ci/run` has unpacked it, or as it is installed.
+pub fn etcd_program(name: &str) -> Option<PathBuf> {
     let package = if name == "etcd" { "etcd-server" } else { "etcd-client" };
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let unpacked = installed(package).join("usr/bin");

@@ -21,6 +21,7 @@ pub mod words;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+#[allow(unused_imports, reason = "each of the test binaries uses its part")]
 pub use places::{installed, project, python};
 
 use getlockd::{

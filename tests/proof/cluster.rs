@@ -32,6 +32,7 @@ use crate::{
     MACHINE,
     common::{
         dice::Dice,
+        etcd::etcd_program,
         skip::{all_drivers_are_wanted, skip},
     },
     linear::{Lock, Wrong, check},
@@ -53,14 +54,15 @@ const WARM: u64 = 40;
 
 /// The machines, or none and a line that says why.
 fn machines(kind: Kind) -> Option<Machines> {
-    let missing = |program: &&&str| {
+    let is_missing = |program: &&&str| {
         let run = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         run.is_err()
     };
-    let why = if let Some(program) = ["ip", "iptables", "etcd", "etcdctl", "strace"].iter().find(missing) {
-        Err(format!("{program} is not installed"))
-    } else {
-        Machines::new(NODES, kind)
+    let programs = ["ip", "iptables", "strace"].iter().find(is_missing);
+    let of_etcd = ["etcd", "etcdctl"].iter().find(|program| etcd_program(program).is_none());
+    let why = match programs.or(of_etcd) {
+        Some(program) => Err(format!("{program} is not installed")),
+        None => Machines::new(NODES, kind),
     };
     why.inspect_err(|why| {
         assert!(!all_drivers_are_wanted(), "a cluster in namespaces: {why}");

@@ -108,7 +108,7 @@ impl Machines {
         let since = Instant::now();
         while since.elapsed() < SOON {
             let endpoints = self.setup.endpoints(&self.network).join(",");
-            let mut etcdctl = self.network.command(Place::Clients, "etcdctl");
+            let mut etcdctl = self.network.command(Place::Clients, &node::program("etcdctl"));
             etcdctl.env("ETCDCTL_API", "3").args([
                 "--endpoints",
                 &endpoints,

@@ -11,7 +11,7 @@ use std::{
 
 use super::network::{Network, Place};
 use crate::{
-    common::{Addrs, program::PROGRAM},
+    common::{Addrs, etcd::etcd_program, program::PROGRAM},
     faults::clock::{libfaketime, set_clock},
 };
 
@@ -62,6 +62,11 @@ pub(super) struct Process {
     log: PathBuf,
 }
 
+/// Of etcd, which is there: the machines were not made without it.
+pub(super) fn program(name: &str) -> String {
+    etcd_program(name).expect("it is installed").display().to_string()
+}
+
 pub(super) fn name(node: usize) -> String {
     ["a", "b", "c", "d", "e"][node].to_owned()
 }
@@ -91,7 +96,7 @@ impl Setup {
         let members = (0..self.nodes)
             .map(|node| format!("{}=http://{}:2380", name(node), network.addr(Place::Node(node))))
             .collect::<Vec<_>>();
-        let mut command = network.command(Place::Node(node), "etcd");
+        let mut command = network.command(Place::Node(node), &program("etcd"));
         command
             .args(["--name", &name(node), "--data-dir"])
             .arg(self.folder.join(format!("etcd-{}", name(node))));
