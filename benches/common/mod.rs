@@ -73,12 +73,17 @@ impl Server {
         Self { child }
     }
 
-    /// Asks it to end: how it did, unless that takes longer than this.
-    pub fn stop(&mut self, time: Duration) -> Option<ExitStatus> {
+    /// Asks it to end.
+    pub fn ask_to_end(&mut self) {
         // Once it has ended its number may be that of another.
         if let Ok(None) = self.child.try_wait() {
             let _ = Command::new("sh").args(["-c", &format!("kill {}", self.child.id())]).status();
         }
+    }
+
+    /// Asks it to end: how it did, unless that takes longer than this.
+    pub fn stop(&mut self, time: Duration) -> Option<ExitStatus> {
+        self.ask_to_end();
         let start = Instant::now();
         while matches!(self.child.try_wait(), Ok(None)) && start.elapsed() < time {
             thread::sleep(Duration::from_millis(10));

@@ -34,6 +34,14 @@ impl Hold {
         Self { requests, replies }
     }
 
+    /// None if no server opens the stream.
+    pub async fn reach(http: SocketAddr) -> Option<Self> {
+        let connected = Channel::from_shared(format!("http://{http}")).unwrap().connect().await.ok()?;
+        let (requests, stream) = channel(10);
+        let replies = LocksClient::new(connected).hold(ReceiverStream::new(stream)).await.ok()?.into_inner();
+        Some(Self { requests, replies })
+    }
+
     /// With this after `authorization:`.
     pub async fn open_as(http: SocketAddr, login: &str) -> Self {
         let (requests, stream) = channel(10);

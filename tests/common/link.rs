@@ -120,14 +120,16 @@ impl Drop for Link {
     }
 }
 
+/// Whatever this thread opens from now on is in that namespace.
 #[expect(unsafe_code, reason = "the standard library has no namespaces")]
-fn enter(namespace: &File) {
+pub fn enter(namespace: &File) {
     // SAFETY: the descriptor is open; only what this thread opens from now on is affected.
     let done = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
     assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
 }
 
-fn ip(line: &str) -> Result<(), String> {
+/// Runs `ip` with these arguments; the error says what was wrong.
+pub fn ip(line: &str) -> Result<(), String> {
     let output = Command::new("ip").args(line.split(' ')).stdin(Stdio::null()).output();
     let output = output.map_err(|error| format!("ip: {error}"))?;
     let told = || format!("ip {line}: {}", String::from_utf8_lossy(&output.stderr).trim());

@@ -109,6 +109,14 @@ impl MySql {
         if answer[0] == 0 { Ok(()) } else { Err(Self::error(&answer)) }
     }
 
+    /// None if there is no server that takes the login.
+    pub async fn reach(addr: SocketAddr) -> Option<Self> {
+        let mut client = Self::greeted_by(addr).await?;
+        let login = client.login("caching_sha2_password", b"", "");
+        client.send(1, &login).await;
+        (client.packet().await?[0] == 0).then_some(client)
+    }
+
     pub async fn connect(addr: SocketAddr) -> Self {
         Self::connect_with(addr, DEPRECATE_EOF, "").await
     }
@@ -172,14 +180,19 @@ impl MySql {
 
     /// Has not logged in yet.
     pub async fn greeted(addr: SocketAddr) -> Self {
-        let stream = TcpStream::connect(addr).await.unwrap();
+        Self::greeted_by(addr).await.expect("a greeting")
+    }
+
+    /// None if no server answers, or it refuses.
+    async fn greeted_by(addr: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect(addr).await.ok()?;
         let mut client = Self { stream, capabilities: BASE | DEPRECATE_EOF, id: 0, nonce: vec![] };
-        let greeting = client.packet().await.unwrap();
+        let greeting = client.packet().await.filter(|greeting| greeting[0] == 10)?;
         let version = greeting[1..].iter().position(|byte| *byte == 0).unwrap();
         client.id = u32::from_le_bytes(greeting[version + 2..version + 6].try_into().unwrap());
         let (first, second) = (version + 6, version + 33);
         client.nonce = [&greeting[first..first + 8], &greeting[second..second + 12]].concat();
-        client
+        Some(client)
     }
 
     pub fn login(&self, plugin: &str, proof: &[u8], database: &str) -> Vec<u8> {
@@ -272,7 +285,7 @@ impl MySql {
             0xFF => Self::error(&first),
             0xFE if self.capabilities & DEPRECATE_EOF != 0 => Self::ok(&first),
             0xFE => Reply::Ok { status: u16::from_le_bytes([first[3], first[4]]), warnings: 0 },
-            count => self.rows(count.into()).await,
+            count => self.rows(count.into()).await?,
         })
     }
 
@@ -288,28 +301,32 @@ impl MySql {
     }
 
     pub async fn columns(&mut self, count: usize) -> Vec<Column> {
-        let mut columns = Vec::new();
-        for _ in 0..count {
-            columns.push(column(self.packet().await.unwrap()));
-        }
-        if self.capabilities & DEPRECATE_EOF == 0 {
-            assert_eq!(self.packet().await.unwrap()[0], 0xFE);
-        }
-        columns
+        self.columns_heard(count).await.expect("columns, not the end of the stream")
     }
 
-    async fn rows(&mut self, count: usize) -> Reply {
-        let columns = self.columns(count).await;
+    async fn columns_heard(&mut self, count: usize) -> Option<Vec<Column>> {
+        let mut columns = Vec::new();
+        for _ in 0..count {
+            columns.push(column(self.packet().await?));
+        }
+        if self.capabilities & DEPRECATE_EOF == 0 {
+            assert_eq!(self.packet().await?[0], 0xFE);
+        }
+        Some(columns)
+    }
+
+    async fn rows(&mut self, count: usize) -> Option<Reply> {
+        let columns = self.columns_heard(count).await?;
         let mut rows = Vec::new();
         loop {
-            let packet = self.packet().await.unwrap();
+            let packet = self.packet().await?;
             let number = |at: usize| u16::from_le_bytes([packet[at], packet[at + 1]]);
             match packet[0] {
-                0xFF => return Self::error(&packet),
+                0xFF => return Some(Self::error(&packet)),
                 0xFE if self.capabilities & DEPRECATE_EOF != 0 => {
-                    return Reply::Rows { columns, rows, status: number(3), warnings: number(5) };
+                    return Some(Reply::Rows { columns, rows, status: number(3), warnings: number(5) });
                 }
-                0xFE => return Reply::Rows { columns, rows, status: number(3), warnings: number(1) },
+                0xFE => return Some(Reply::Rows { columns, rows, status: number(3), warnings: number(1) }),
                 _ => rows.push(texts(packet)),
             }
         }

@@ -10,6 +10,7 @@ mod inside;
 
 mod abuse;
 mod caller;
+mod cluster;
 mod crash;
 mod crowd;
 mod faults;
