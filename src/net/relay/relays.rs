@@ -175,7 +175,7 @@ impl Promises {
     pub(super) fn answer(&self, number: u64) -> TermLeft {
         let (term, keepalive) = (self.relays.term.number(), self.relays.leader.keepalive);
         self.relays.with(&self.pass, |node| {
-            // Under the lock: whoever shuts the term and then looks sees this promise, or none is made.
+            // Under the lock: a look after the term was shut sees this promise, or none is made.
             let now = Moment::now();
             let left = self.relays.term.left(now);
             node.asked = Some(now);
