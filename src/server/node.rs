@@ -10,7 +10,7 @@ use std::{
     fmt,
     net::SocketAddr,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -25,7 +25,7 @@ use getlockd_cluster::{
 use tokio::{
     net::TcpListener,
     sync::watch,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -111,6 +111,8 @@ struct NodeShared {
     process: u64,
     /// Writes that were refused in earlier terms.
     refused: AtomicU64,
+    /// When this node handed over last as the others did not reach it.
+    isolated: Mutex<Option<Instant>>,
     at_once: CancellationToken,
     /// The process has been told to stop.
     draining: CancellationToken,
@@ -144,6 +146,7 @@ impl NodeShared {
             relays: watch::Sender::new(None),
             entrances: OnceLock::new(),
             refused: AtomicU64::new(0),
+            isolated: Mutex::default(),
             at_once: CancellationToken::new(),
             draining: CancellationToken::new(),
             stopping: CancellationToken::new(),

@@ -14,7 +14,7 @@ use getlockd_cluster::{
     moment::Moment,
     record,
 };
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{NodeShared, view::TermView};
@@ -31,6 +31,12 @@ use crate::{
 
 /// How long connections may take to close once a term is over.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// How long clients may take to close after a drain. Those that do not are closed: the next leader waits.
+const PARTING: Duration = Duration::from_millis(50);
+
+/// How long a node that was cut off from all others leads on before it may hand over again.
+const ISOLATION_PAUSE: Duration = Duration::from_mins(5);
 
 /// A term that serves.
 #[derive(Debug)]
@@ -97,11 +103,36 @@ pub(super) async fn lead(node: Arc<NodeShared>, tenure: Arc<Tenure>) {
         biased;
         () = closing.cancelled() => return step_down(&node, &leading).await,
         () = tenure.draining() => {}
+        () = hand_over_if_isolated(&node, &leading) => {}
     }
     tokio::select! {
         biased;
         () = hand_over(&node, &leading, farewells) => {}
         () = lost_while_draining(&leading) => step_down(&node, &leading).await,
+    }
+}
+
+/// Hands over if the others, which the engine hears of, do not hear this node: its clients may be cut off from it as well.
+/// Resolves when the drain begins.
+///
+/// Cancel-safe.
+async fn hand_over_if_isolated(node: &NodeShared, leading: &Leading) {
+    let (ttl, since) = (leading.tenure.leader.ttl, Instant::now());
+    loop {
+        sleep(ttl).await;
+        let heard = leading.relays.last_asked().unwrap_or_else(|| since.elapsed());
+        let may_again = {
+            let isolated = node.isolated.lock().unwrap_or_else(PoisonError::into_inner);
+            isolated.is_none_or(|isolated| isolated.elapsed() > ISOLATION_PAUSE)
+        };
+        if heard > ttl * 2 && node.hears_of_others(ttl) && may_again {
+            tracing::warn!(
+                "no other node has asked this leader for {heard:?}, although they run: handing over"
+            );
+            *node.isolated.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            node.cluster.drain(false, None);
+            return leading.tenure.draining().await;
+        }
     }
 }
 
@@ -244,7 +275,7 @@ async fn hand_over(node: &NodeShared, leading: &Leading, mut farewells: Farewell
     writer.close(leases.all_stored());
     let unwritten = leases.unwritten_until();
     node.no_longer(leading);
-    instance.end(is_drained).await;
+    instance.end(is_drained, PARTING).await;
     over.cancel();
     tenure.drained();
     tokio::join!(relays.cut_all(), farewells.all_heard());
