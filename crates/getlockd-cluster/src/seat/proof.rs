@@ -83,22 +83,22 @@ fn holds(plan: Plan, few: u64) {
 
 #[test]
 fn rules_hold_under_faults() {
-    holds(Plan::Faults, 150);
+    holds(Plan::Faults, 300);
 }
 
 #[test]
 fn rules_hold_in_hand_overs_over_cut_links() {
-    holds(Plan::HandOvers, 60);
+    holds(Plan::HandOvers, 150);
 }
 
 #[test]
 fn rules_hold_with_slewed_clocks() {
-    holds(Plan::Slewed, 60);
+    holds(Plan::Slewed, 100);
 }
 
 #[test]
 fn rules_hold_with_backups_and_wiped_prefixes() {
-    holds(Plan::Backups, 60);
+    holds(Plan::Backups, 100);
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn rules_hold_on_every_path_to_a_depth() {
     if let Ok(path) = std::env::var("TREE") {
         return walk(Tree::of(&path), true).1.unwrap_or_else(|broken| panic!("{broken}"));
     }
-    let depth = if std::env::var_os("SCHEDULES").is_some() { 5 } else { 2 };
+    let depth = if std::env::var_os("SCHEDULES").is_some() { 5 } else { 3 };
     let tally = every_path(depth).unwrap_or_else(|broken| panic!("{broken}"));
     println!("every path to depth {depth}: {tally:?}");
 }
@@ -145,6 +145,9 @@ const FOUND: &[(Slip, Plan, u64)] = &[
     (Slip::PassedOnBeforeDelete, Plan::Faults, 17),
     (Slip::LongLeaseUnwritten, Plan::HandOvers, 3),
     (Slip::RelayAnswersEarly, Plan::HandOvers, 861),
+    (Slip::RefusedForEver, Plan::Weather, 1),
+    (Slip::ShutdownDeletes, Plan::HandOvers, 2),
+    (Slip::RelayNeverCuts, Plan::Faults, 546),
 ];
 
 /// Bugs that need many schedules: for the long form.
@@ -154,10 +157,7 @@ const RARE: &[(Slip, Plan, u64)] = &[
     (Slip::TakeFromLook, Plan::Faults, 0),
     (Slip::ClockNotRead, Plan::Backups, 0),
     (Slip::RevisionOnly, Plan::Backups, 0),
-    (Slip::ShutdownDeletes, Plan::HandOvers, 0),
-    (Slip::RefusedForEver, Plan::Weather, 0),
     (Slip::NoLinger, Plan::Faults, 0),
-    (Slip::RelayNeverCuts, Plan::Faults, 0),
     (Slip::QuestionsWithoutNumber, Plan::Faults, 0),
     (Slip::RelayTakesLowerTerm, Plan::Faults, 0),
     (Slip::ClientFromReceipt, Plan::Faults, 0),
