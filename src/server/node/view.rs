@@ -10,7 +10,7 @@ use getlockd_cluster::{
     moment::Moment,
 };
 
-use super::{NodeShared, front::Front};
+use super::{Front, NodeShared};
 use crate::{
     core::cluster::{ChangeRow, ClusterStatus, ClusterView, NodeRole, NodeRow},
     net::CutCause,

@@ -78,7 +78,7 @@ fn manifests_run_unprivileged_containers() {
 }
 
 #[test]
-fn one_server_is_never_two() {
+fn server_alone_has_a_single_replica() {
     let Some(manifest) = manifest(ONE) else { return };
     let spec = &manifest("Deployment")["spec"];
     assert_eq!((&spec["replicas"], &spec["strategy"]["type"]), (&1.into(), &"Recreate".into()));
