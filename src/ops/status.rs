@@ -36,10 +36,11 @@ use super::{
 };
 
 /// The most connections at a time. Probes and Prometheus have a few.
-const CONNECTIONS: usize = 64;
+const CONNECTIONS: usize = 256;
 
-/// How long the head of a request may take, after the previous request too. Prometheus asks each minute or more often.
-const HEAD_TIME: Duration = Duration::from_secs(75);
+/// How long the head of a request may take, after the previous request too: clients that say nothing do not keep probes
+/// out.
+const HEAD_TIME: Duration = Duration::from_secs(5);
 
 /// How long a connection may last in all, so that one that is forgotten does not keep its place forever.
 const CONNECTION_TIME: Duration = Duration::from_hours(1);

@@ -15,37 +15,55 @@ use crate::core::{
 #[derive(Debug)]
 pub(crate) struct ClusterStore(pub(crate) Arc<Tenure>);
 
-/// What stands in the engine is not to be taken up.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Unreadable {
-    /// Its key is no digest.
-    #[error("the key {0:?} is no digest of a lease; remove it")]
-    Key(String),
-    /// A later version wrote it.
-    #[error("{0} has format {1}, which this version does not read; update this node")]
-    Format(String, u8),
-    /// It is damaged.
-    #[error("{0}: {1}")]
-    Record(String, BadRecord),
+/// A later version wrote a lease: a node that does not know all leases must not lead.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name} has format {format}, which this version does not read; update this node")]
+pub(crate) struct LaterFormat {
+    name: String,
+    format: u8,
 }
 
-/// The leases among the records of an engine.
+/// Why something below the prefix of leases is none. No version wrote it.
+#[derive(Debug, thiserror::Error)]
+enum NoLease {
+    #[error("its name is no digest")]
+    Name,
+    #[error("its value does not begin with a format")]
+    Format,
+    #[error(transparent)]
+    Record(#[from] BadRecord),
+}
+
+/// Formats that there may ever be. Text begins with a higher byte.
+const FORMATS: std::ops::Range<u8> = 1..32;
+
+/// The leases among the records of an engine. What is none of them is left there, and the log tells of it: somebody else
+/// wrote it, and it must not keep all nodes from leading.
 ///
 /// # Errors
-/// [`Unreadable`]: a node that does not know all leases must not lead.
-pub(crate) fn read(records: Vec<(String, Vec<u8>)>) -> Result<Vec<DurableLease>, Unreadable> {
-    records.into_iter().map(|(key, record)| read_one(key, &record)).collect()
+/// [`LaterFormat`]
+pub(crate) fn read(records: Vec<(String, Vec<u8>)>) -> Result<Vec<DurableLease>, LaterFormat> {
+    let mut leases = Vec::with_capacity(records.len());
+    for (name, bytes) in records {
+        if let Some(&format) = bytes.first()
+            && FORMATS.contains(&format)
+            && u32::from(format) > record::FORMAT
+        {
+            return Err(LaterFormat { name, format });
+        }
+        match read_one(&name, &bytes) {
+            Ok(lease) => leases.push(lease),
+            Err(why) => tracing::error!(name, %why, "a key below the prefix is no lease; remove it from the engine"),
+        }
+    }
+    Ok(leases)
 }
 
-fn read_one(key: String, bytes: &[u8]) -> Result<DurableLease, Unreadable> {
-    let Some(digest) = digest(&key) else { return Err(Unreadable::Key(key)) };
-    match bytes.split_first() {
-        Some((&format, record)) if u32::from(format) <= record::FORMAT => {
-            record::decode(digest, record).map_err(|error| Unreadable::Record(key, error))
-        }
-        Some((&format, _)) => Err(Unreadable::Format(key, format)),
-        None => Err(Unreadable::Format(key, 0)),
-    }
+fn read_one(name: &str, bytes: &[u8]) -> Result<DurableLease, NoLease> {
+    let digest = digest(name).ok_or(NoLease::Name)?;
+    let record = bytes.split_first().filter(|(format, _)| FORMATS.contains(format));
+    let (_, record) = record.ok_or(NoLease::Format)?;
+    Ok(record::decode(digest, record)?)
 }
 
 /// The key and the record of a lease.
@@ -146,12 +164,26 @@ mod tests {
 
     #[test]
     fn lease_of_a_later_format_is_not_skipped() {
-        let (key, record) = written(&lease(Mode::Exclusive));
+        let (name, record) = written(&lease(Mode::Exclusive));
         let mut later = record.unwrap();
         later[0] = 3;
-        let told = read(vec![(key.clone(), later)]).unwrap_err().to_string();
-        assert_eq!(told, format!("{key} has format 3, which this version does not read; update this node"));
-        assert!(matches!(read(vec![(key.clone(), Vec::new())]), Err(Unreadable::Format(..))));
-        assert!(matches!(read(vec![(key[..69].to_owned(), vec![1])]), Err(Unreadable::Key(_))));
+        let told = read(vec![(name.clone(), later)]).unwrap_err().to_string();
+        assert_eq!(told, format!("{name} has format 3, which this version does not read; update this node"));
+    }
+
+    #[test]
+    fn junk_beside_leases_is_skipped() {
+        let (name, record) = written(&lease(Mode::Exclusive));
+        let zeros = format!("lease/{:064}", 0);
+        let mut records = vec![
+            ("lease/x".to_owned(), b"junk".to_vec()),
+            (zeros.clone(), b"junk".to_vec()),
+            (zeros.clone(), Vec::new()),
+            (zeros, vec![1, 0xff]),
+            (name[..69].to_owned(), record.clone().unwrap()),
+        ];
+        assert_eq!(read(records.clone()).unwrap(), []);
+        records.push((name, record.unwrap()));
+        assert_eq!(read(records).unwrap(), [lease(Mode::Exclusive)]);
     }
 }

@@ -18,11 +18,13 @@ const RETRY: Duration = Duration::from_millis(100);
 /// How long a client may take to read that nobody leads.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Serves or relays a connection as soon as somebody leads, and refuses it if nobody does in the time for a login.
+/// Serves or relays a connection as soon as somebody leads, and refuses it if nobody does in the time for a login
+/// and that of a drain.
 ///
 /// Cancel-safe: dropped, it closes the connection.
 pub(super) async fn serve(node: Arc<NodeShared>, wire: Wire, mut accepted: Accepted) {
-    let give_up = Instant::now() + node.config.transport.timeouts.login;
+    // A leader that drains is waited for as well.
+    let give_up = Instant::now() + node.config.transport.timeouts.login + node.config.drain;
     let mut fronts = node.front.subscribe();
     loop {
         let front = fronts.borrow_and_update().clone();

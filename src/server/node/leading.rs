@@ -275,6 +275,8 @@ async fn hand_over(node: &NodeShared, leading: &ServedTerm, mut farewells: Farew
     instance.end(is_drained, PARTING).await;
     over.cancel();
     tenure.drained();
+    // From there on nothing more is promised.
+    tenure.term.closing().cancelled().await;
     tokio::join!(relays.cut_all(), farewells.all_heard());
     if let Some(ends) = unwritten {
         sleep_until(ends).await;

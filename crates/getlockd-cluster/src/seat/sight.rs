@@ -181,10 +181,11 @@ impl Sight {
         })
     }
 
-    /// Whether a leader that lives calls itself as this node does.
+    /// Whether a leader that lives calls itself as this node does. The secret is that of a process: what this one wrote
+    /// itself stands there for a while after its term.
     pub(super) fn has_namesake(&self, own: &Leader) -> bool {
         let standing = self.standing().filter(|_| self.beats > 1);
-        standing.is_some_and(|(_, leader)| is_self(leader, own))
+        standing.is_some_and(|(_, leader)| is_self(leader, own) && leader.secret != own.secret)
     }
 
     pub(super) fn record(&self) -> Option<&SeatRecord> {
