@@ -18,7 +18,7 @@ use axum::{
 };
 use getlockd_cluster::moment::Moment;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioExecutor, TokioIo},
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
@@ -38,12 +38,9 @@ use super::{
 /// The most connections at a time. Probes and Prometheus have a few.
 const CONNECTIONS: usize = 256;
 
-/// How long the head of a request may take, after the previous request too: clients that say nothing do not keep probes
-/// out.
-const HEAD_TIME: Duration = Duration::from_secs(5);
-
-/// How long a connection may last in all, so that one that is forgotten does not keep its place forever.
-const CONNECTION_TIME: Duration = Duration::from_hours(1);
+/// How long a connection may last, from its start: it is for one request. Clients that vanish, or say nothing, do not keep
+/// probes out.
+const CONNECTION_TIME: Duration = Duration::from_secs(5);
 
 /// How long to wait after a failed accept.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -80,7 +77,7 @@ pub async fn serve(
 /// Cancel-safe: dropped, it closes the connection.
 async fn connection(stream: TcpStream, router: Router) {
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
+    builder.http1().keep_alive(false);
     // A client that leaves in the middle of a request is its own affair.
     let _ = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).await;
 }

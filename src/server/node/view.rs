@@ -128,12 +128,15 @@ impl NodeShared {
 impl NodeView for NodeShared {
     fn status(&self) -> NodeStatus {
         let (front, report) = (self.front.borrow().clone(), self.report());
-        let (term, leader) = match &*self.cluster.role.borrow() {
-            Role::Nobody => (report.changes.last().map_or(0, |change| change.term), None),
-            Role::Follows(term, leader) => (*term, Some(leader.clone())),
-            Role::Leads(tenure) => (tenure.term.number(), Some(tenure.leader.clone())),
+        let last_term = report.changes.last().map_or(0, |change| change.term);
+        // A record of a leader that is not reached, or that does not serve, says nothing of who leads now.
+        let (term, leader) = match (&*self.cluster.role.borrow(), &front) {
+            (Role::Follows(term, leader), Front::Relays(_)) => (*term, Some(leader.clone())),
+            (Role::Leads(tenure), Front::Serves(_)) => (tenure.term.number(), Some(tenure.leader.clone())),
+            (Role::Follows(term, _), _) => (*term, None),
+            (Role::Leads(tenure), _) => (tenure.term.number(), None),
+            (Role::Nobody, _) => (last_term, None),
         };
-        let is_stopping = self.draining.is_cancelled();
         let (state, left, not_ready) = match &front {
             Front::Serves(leading) => {
                 let state = if leading.is_draining() { NodeState::Draining } else { NodeState::Leading };
