@@ -11,7 +11,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -19,6 +19,7 @@ use std::{
 use getlockd_cluster::{
     driver::{self, Cluster, Role},
     etcd::Etcd,
+    moment::Moment,
     record::Leader,
     seat::SeatConfig,
 };
@@ -124,6 +125,11 @@ struct NodeShared {
     refused: AtomicU64,
     /// When this node handed over last as the others did not reach it, in seconds of the boot clock; 0 if it never did.
     isolated: AtomicU64,
+    /// The address of this node is known to be its own.
+    is_reached: AtomicBool,
+    /// Since when there is no way to a leader that stands in the seat, in seconds of the boot clock; 0 if there is none or
+    /// it is reached.
+    cut_off: AtomicU64,
     at_once: CancellationToken,
     /// The process has been told to stop.
     draining: CancellationToken,
@@ -145,6 +151,7 @@ impl NodeShared {
         let quota = Quota::for_connections(plan.max_connections, plan.users.is_some());
         let (name, process) = (leader.node.clone(), random_number()?);
         let cluster = Cluster::start(Arc::new(engine), SeatConfig { leader }).map_err(StartError::Thread)?;
+        cluster.stand(false);
         Ok(Self {
             config: Arc::new(InstanceConfig::new(config, plan, &quota)),
             relay: Relay::new(&name, process),
@@ -158,6 +165,8 @@ impl NodeShared {
             entrances: OnceLock::new(),
             refused: AtomicU64::new(0),
             isolated: AtomicU64::new(0),
+            is_reached: AtomicBool::new(false),
+            cut_off: AtomicU64::new(0),
             at_once: CancellationToken::new(),
             draining: CancellationToken::new(),
             stopping: CancellationToken::new(),
@@ -280,7 +289,7 @@ impl Node {
         accepting.close();
         accepting.wait().await;
         acceptor.tasks.close();
-        node.cluster.drain(true, None);
+        node.cluster.stand(false);
         if matches!(*node.front.borrow(), Front::Relays(_)) {
             // What its clients hold is the leader's: they get the same time to finish.
             tokio::select! {
@@ -288,9 +297,11 @@ impl Node {
                 () = node.at_once.cancelled() => {}
             }
         }
+        node.cluster.drain(true, None);
         tokio::select! {
             () = node.cluster.ended() => {}
-            () = node.at_once.cancelled() => {}
+            // The drain of a leader ends early, and it hands over if it can do so at once.
+            () = async { node.at_once.cancelled().await; sleep(LAST_WORDS).await } => {}
         }
         node.stopping.cancel();
         http_acceptor.stop.cancel();
@@ -337,27 +348,37 @@ impl Node {
             let (started, stop) = (node.config.started, node.stopping.clone());
             tokio::spawn(status::serve(listener, node.clone(), started, stop));
         }
-        tokio::spawn(check_advertised(node));
+        tokio::spawn(stand_once_reached(node));
     }
 }
 
-/// Warns if the address that the other nodes are given is not that of this node: behind a balancer it would relay
-/// its clients to itself.
+/// Lets this node lead once the address that the other nodes are given is known to be its own. Behind a balancer it would
+/// relay its clients to itself, and a leader that nobody reaches is an outage.
 ///
-/// Cancel-safe.
-async fn check_advertised(node: Arc<NodeShared>) {
+/// Cancel-safe: dropped, the node leads or not, as it did.
+async fn stand_once_reached(node: Arc<NodeShared>) {
     let address = &node.advertised;
-    match timeout(ADVERTISED_TIME, is_own_port(address, node.process)).await {
-        Ok(Ok(true)) => {}
-        Ok(Ok(false)) => tracing::error!(
-            address,
-            "another process answers at the address of this node; set --advertise to one that only this node has"
-        ),
-        Ok(Err(error)) => {
-            tracing::warn!(address, %error, "this node is not reached at its address; set --advertise");
+    let mut is_warned = false;
+    loop {
+        let asked = timeout(ADVERTISED_TIME, is_own_port(address, node.process)).await;
+        let why = match asked {
+            Ok(Ok(true)) => break,
+            Ok(Ok(false)) => "another process answers there".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer in time".to_owned(),
+        };
+        if !is_warned {
+            tracing::error!(
+                address,
+                why,
+                "this node is not reached at its address, and does not lead until it is; set --advertise to an address that only this node has"
+            );
         }
-        Err(_) => tracing::warn!(address, "this node is not reached at its address in time; set --advertise"),
+        is_warned = true;
+        sleep(ADVERTISED_TIME).await;
     }
+    node.is_reached.store(true, Ordering::Relaxed);
+    node.cluster.stand(true);
 }
 
 /// Does what the role of this node asks for, from one role to the next.
@@ -367,6 +388,7 @@ async fn follow_roles(node: Arc<NodeShared>) {
     let mut roles = node.cluster.role.clone();
     loop {
         let role = roles.borrow_and_update().clone();
+        node.cut_off.store(0, Ordering::Relaxed);
         match role {
             Role::Nobody => drop(node.front.send_replace(Front::Nobody)),
             Role::Follows(term, leader) => tokio::select! {
@@ -393,13 +415,18 @@ async fn follow(node: &Arc<NodeShared>, term: u64, leader: Arc<Leader>) {
     loop {
         match node.relay.connect(term, leader.clone()).await {
             Ok(upstream) => {
+                node.cut_off.store(0, Ordering::Relaxed);
                 let closing = upstream.closing().clone();
                 node.front.send_replace(Front::Relays(upstream));
                 closing.cancelled().await;
                 node.front.send_replace(Front::Nobody);
             }
             Err(UpstreamError::Over(_)) => return,
-            Err(error) => tracing::debug!(%error, "no way to the leader; trying again"),
+            Err(error) => {
+                tracing::debug!(%error, "no way to the leader; trying again");
+                let now = Moment::now().boot.as_secs().max(1);
+                let _ = node.cut_off.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+            }
         }
         sleep(RECONNECT).await;
     }

@@ -53,7 +53,9 @@ pub(crate) fn read(records: Vec<(String, Vec<u8>)>) -> Result<Vec<DurableLease>,
         }
         match read_one(&name, &bytes) {
             Ok(lease) => leases.push(lease),
-            Err(why) => tracing::error!(name, %why, "a key below the prefix is no lease; remove it from the engine"),
+            Err(why) => {
+                tracing::error!(name, %why, "a key below the prefix is no lease; remove it from the engine");
+            }
         }
     }
     Ok(leases)

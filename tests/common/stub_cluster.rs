@@ -85,6 +85,7 @@ impl StubNode {
             pauses: (Duration::from_millis(60_200), 1),
             nodes: vec![announced("a", 0), announced("b", 1), announced("c", 40)],
             at: Moment::now(),
+            namesake: false,
             engine_down_since: None,
         };
         Arc::new(Self(Mutex::new(NodeStatus {

@@ -79,6 +79,12 @@ impl Cluster {
         (driver, Self { role: role_seen, report: report_seen, orders, ended, _stop: stop.drop_guard() })
     }
 
+    /// Whether this node takes the seat when it may be taken; it does from the start.
+    pub fn stand(&self, stands: bool) {
+        // The thread is gone only after an end.
+        let _ = self.orders.send(DriverOrder::Stand(stands));
+    }
+
     /// Begins the drain, if this node leads. `exits`: it takes no seat again, and if it does not lead, this is the end.
     /// Without `exits` nothing happens if no other node could lead. The successor is the newest version, and then the
     /// youngest process, if none is named.

@@ -185,6 +185,7 @@ pub struct Seat {
     last_step: Option<Moment>,
     /// The process is to end: no seat is taken any more.
     exits: bool,
+    stands: bool,
     shown: ToldRole,
     actions: Vec<Action>,
 }
@@ -246,6 +247,7 @@ impl Seat {
             flight: None,
             last_step: None,
             exits: false,
+            stands: true,
             shown: ToldRole::Nobody,
             actions: Vec::new(),
         }
@@ -314,6 +316,11 @@ impl Seat {
                 .push(leader.map_or(Action::Nobody, |(term, leader)| Action::Follow(term, leader.clone())));
             self.shown = role;
         }
+    }
+
+    /// Whether this node takes the seat when it may be taken. A node that the others do not reach must not lead.
+    pub fn set_stands(&mut self, stands: bool) {
+        self.stands = stands;
     }
 
     /// How many holders are to be told at the end of the term: closing begins earlier by 25 us for each.

@@ -1,7 +1,7 @@
 //! What a node shows of itself and of its cluster.
 
 use std::{
-    sync::{Arc, Weak},
+    sync::{Arc, Weak, atomic::Ordering},
     time::Duration,
 };
 
@@ -118,6 +118,14 @@ impl NodeShared {
         self.cluster.report.borrow().aged(Moment::now())
     }
 
+    /// Whether clients had better go to other nodes: a leader stands in the seat that this one does not reach, or the others
+    /// do not reach this one.
+    fn is_behind(&self, report: &ClusterReport) -> bool {
+        let cut_off = Duration::from_secs(self.cut_off.load(Ordering::Relaxed));
+        let is_cut_off = !cut_off.is_zero() && Moment::now().boot.saturating_sub(cut_off) > self.ttl;
+        is_cut_off || report.namesake || !self.is_reached.load(Ordering::Relaxed)
+    }
+
     /// Whether other nodes run, as the engine says.
     pub fn hears_of_others(&self, ttl: Duration) -> bool {
         let report = self.report();
@@ -146,9 +154,9 @@ impl NodeView for NodeShared {
                 let behind = (!upstream.is_good()).then_some(NotReady::Behind);
                 (NodeState::Following, Some(upstream.left()), behind)
             }
-            Front::Nobody => (NodeState::Parked, None, None),
+            Front::Nobody => (NodeState::Parked, None, self.is_behind(&report).then_some(NotReady::Behind)),
         };
-        let is_draining = is_stopping || state == NodeState::Draining;
+        let is_draining = self.draining.is_cancelled() || state == NodeState::Draining;
         NodeStatus {
             node: self.name.to_string(),
             state: if is_draining { NodeState::Draining } else { state },

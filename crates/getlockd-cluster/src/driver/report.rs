@@ -30,6 +30,8 @@ pub struct ClusterReport {
     pub nodes: Vec<(NodeRecord, Duration)>,
     /// When this was so.
     pub at: Moment,
+    /// Another process leads under the name or the address of this node.
+    pub namesake: bool,
     /// Since when the engine does not answer; none if it does.
     pub engine_down_since: Option<Moment>,
 }

@@ -268,6 +268,7 @@ impl NodeDriver {
             );
         }
         self.warned.namesake = is_namesake;
+        self.report.namesake = is_namesake;
     }
 
     /// A request is for the term in which it was made: it is taken once, and an old one means nothing.
@@ -336,6 +337,7 @@ impl NodeDriver {
         match order {
             // If it does not hand over, that is in the log.
             DriverOrder::Drain { exits, successor } => drop(self.drain(exits, successor)),
+            DriverOrder::Stand(stands) => self.seat.set_stands(stands),
             DriverOrder::Restored(term) => self.step_in(term, Event::Restored),
             DriverOrder::RestoreFailed(term) => self.step_in(term, Event::RestoreFailed),
             DriverOrder::Drained(term) => self.step_in(term, Event::Drained),

@@ -62,6 +62,7 @@ impl std::fmt::Debug for Numbers {
 #[derive(Debug)]
 pub(super) enum DriverOrder {
     Drain { exits: bool, successor: Option<String> },
+    Stand(bool),
     Restored(u64),
     RestoreFailed(u64),
     Write(u64, LeaseWrite),

@@ -55,7 +55,8 @@ impl Seat {
             candidate.tried = Some(now.moment);
             self.flight = Some(Flight::Look(unsure));
             self.actions.push(Action::Look);
-        } else if !candidate.holds_back(now.moment)
+        } else if self.stands
+            && !candidate.holds_back(now.moment)
             && self.sight.may_be_taken(&self.config.leader, now.moment)
         {
             candidate.tried = Some(now.moment);
