@@ -1,5 +1,6 @@
 //! Every flag and its environment variable, checked once.
 
+mod cluster;
 mod exposure;
 pub mod manual;
 pub mod ping;
@@ -9,11 +10,12 @@ mod tls;
 pub mod user_command;
 mod values;
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, builder::BoolishValueParser};
 use clap_complete::Shell;
 
+pub use cluster::{ClusterFlags, EngineFlags};
 pub use exposure::OpenToAll;
 pub use store::StoreFlags;
 pub use store_command::StoreArgs;
@@ -25,6 +27,7 @@ use getlockd_proto::environment::ignore_empty;
 
 use crate::{
     core::{client_info::Wire, session::Limits},
+    net::ProxyFrom,
     ops::log,
 };
 
@@ -66,6 +69,10 @@ pub enum Task {
     },
     /// Show the leases in the store of a running server, or in the file of a stopped one (--file)
     Store(StoreArgs),
+    /// Ask the leader of a cluster to hand over to another node; prints which node leads then
+    ///
+    /// Leases go on. Locks of connections end after --drain, as when a server is stopped.
+    HandOver(HandOver),
     /// Print the completion script for a shell
     ///
     ///   getlockd completions bash > /etc/bash_completion.d/getlockd
@@ -83,6 +90,17 @@ pub enum Task {
     ///   getlockd man > /usr/local/share/man/man8/getlockd.8
     #[command(verbatim_doc_comment)]
     Man,
+}
+
+/// A hand-over that is asked for.
+#[derive(Args, Clone, Debug)]
+pub struct HandOver {
+    /// The node that is to lead [default: the newest version, then the youngest process]
+    #[arg(value_name = "NODE")]
+    pub node: Option<String>,
+    /// The cluster.
+    #[command(flatten)]
+    pub engine: EngineFlags,
 }
 
 /// A new user.
@@ -214,6 +232,10 @@ pub struct Config {
     #[command(flatten)]
     pub store: StoreFlags,
 
+    /// The cluster that this server is a node of.
+    #[command(flatten)]
+    pub cluster: ClusterFlags,
+
     /// How long until a client that vanished silently is detected and its locks are released
     #[arg(long, env = "GETLOCKD_KEEPALIVE", default_value = "30s", value_name = "TIME", value_parser = keepalive, allow_negative_numbers = true)]
     pub keepalive: Duration,
@@ -244,7 +266,12 @@ impl Cli {
             None => cli.config.check_together()?,
             Some(Task::Check(config)) => config.check_together()?,
             Some(
-                Task::User(_) | Task::Ping { .. } | Task::Store(_) | Task::Completions { .. } | Task::Man,
+                Task::User(_)
+                | Task::Ping { .. }
+                | Task::Store(_)
+                | Task::HandOver(_)
+                | Task::Completions { .. }
+                | Task::Man,
             ) => {}
         }
         Ok(cli)
@@ -255,6 +282,12 @@ impl Config {
     /// Each wire and where it listens.
     pub fn wires(&self) -> [(Wire, Listen); 3] {
         [(Wire::Line, self.line), (Wire::MySql, self.mysql), (Wire::Http, self.http)]
+    }
+
+    /// The balancers that say who their clients are; none without any.
+    pub(crate) fn proxy_from(&self) -> Option<Arc<ProxyFrom>> {
+        let networks = self.cluster.proxies.clone();
+        (!networks.is_empty()).then(|| Arc::new(ProxyFrom { networks, time: self.login_time }))
     }
 
     /// Checks flags against each other.
@@ -272,6 +305,12 @@ impl Config {
         if self.lease_min > self.lease_max {
             return wrong("--lease-min is more than --lease-max; lower it, or raise --lease-max");
         }
+        if self.cluster.engine.url.is_some() && self.store.file.is_some() {
+            return wrong(
+                "--store is for a server alone: the leases of a cluster are in its etcd; leave --store out",
+            );
+        }
+        self.cluster.check()?;
         self.tls.conflict().map_or(Ok(()), wrong)
     }
 }

@@ -8,6 +8,19 @@ pub mod client_info {
     pub use crate::core::client_info::{MAX_TEXT, Origin, Wire};
 }
 
+pub mod cluster {
+    pub use getlockd_cluster::{driver, moment, record, term};
+
+    pub use crate::{
+        core::cluster::{ChangeRow, ClusterStatus, ClusterView, NodeRole, NodeRow},
+        ops::{
+            metrics::Sources,
+            node::{LeaderPlace, NodeState, NodeStatus, NodeView, NotReady},
+            status::serve as serve_status,
+        },
+    };
+}
+
 pub mod command {
     pub use crate::core::command::{
         AcquireAnswer, EndReason, Error, Kill, LockRequest, LocksRequest, MAX_NAMES, ReleaseAnswer, Stats,
@@ -30,7 +43,7 @@ pub mod lease {
 }
 
 pub mod line {
-    pub use crate::wires::line::{Codec, MAX_LINE, Response, Verb};
+    pub use crate::wires::line::{Codec, MAX_LINE, Response, Verb, no_leader};
 }
 
 pub mod lock {
@@ -50,11 +63,16 @@ pub mod mutants {
 }
 
 pub mod mysql {
-    pub use crate::wires::mysql::MAX_PACKET;
+    pub use crate::wires::mysql::{MAX_PACKET, no_leader};
 }
 
 pub mod net {
-    pub use crate::net::MAX_UNSENT;
+    pub use crate::net::{
+        Accepted, Acceptor, Admit, CutCause, Entrance, Farewells, HeaderError, Keepalive, Limiter,
+        MAX_UNSENT, Network, NetworkError, Parked, PortTls, Proxied, ProxyFrom, ProxyHeader, Relay,
+        RelayPort, RelayRow, RelayStats, Relays, Returned, Socket, SocketGuard, Upstream, UpstreamError,
+        is_own_port, park,
+    };
 }
 
 pub mod session {
@@ -84,5 +102,5 @@ pub mod users {
 }
 
 pub mod web {
-    pub use crate::wires::web::{LONG_LIST, MAX_BODY};
+    pub use crate::wires::web::{LONG_LIST, MAX_BODY, no_leader};
 }

@@ -5,6 +5,7 @@ use std::{
     io::{IsTerminal, Write, stderr, stdout},
     pin::pin,
     process::ExitCode,
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -17,7 +18,7 @@ use getlockd::{
         log::{RateLimit, VisibleLines, log_panics},
         systemd,
     },
-    server::{Reloader, Server, check},
+    server::{CurrentService, Node, Reloader, Server, StartError, check, hand_over},
 };
 use tokio::{
     runtime::{Builder, Handle},
@@ -25,6 +26,7 @@ use tokio::{
     sync::oneshot,
     time::timeout,
 };
+use tokio_util::sync::CancellationToken;
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -37,6 +39,9 @@ fn main() -> ExitCode {
         }
         Ok(Cli { task: Some(Task::Store(args)), config }) => {
             exit(store_command::run(&args, &config).and_then(|text| Ok(print(text.as_bytes())?)))
+        }
+        Ok(Cli { task: Some(Task::HandOver(asked)), .. }) => {
+            exit(hand_over(&asked).and_then(|line| Ok(print(line.as_bytes())?)))
         }
         Ok(Cli { task: Some(Task::User(new)), .. }) => exit(print_entry(new)),
         Ok(Cli { task: Some(Task::Completions { shell }), .. }) => exit(print(&manual::completions(shell))),
@@ -83,22 +88,23 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     let (config, on_terminal) = (config.clone(), is_read_on_terminal(config));
     let drain = config.drain;
     let server = tokio::select! {
-        server = in_thread(move || Server::bind(&config)) => server.map_err(|_| "cannot start a thread")??,
+        server = in_thread(move || Bound::new(&config)) => server.map_err(|_| "cannot start a thread")??,
         signal = stops.next() => return Err(format!("stopped by {signal} before it was serving").into()),
     };
     if let Some(first_steps) = server.first_steps().filter(|_| on_terminal) {
         tracing::info!("{first_steps}");
     }
-    let (at_once, ready, service) = (server.at_once(), server.ready(), server.service().clone());
+    let (at_once, ready, current) = (server.at_once(), server.ready(), server.current());
     let has_holders = {
-        let service = service.clone();
-        move || service.stats().table.locks > 0
+        let current = current.clone();
+        move || current.service().is_some_and(|service| service.stats().table.locks > 0)
     };
     tokio::spawn(reload_on(hangup, server.reloader()));
     tokio::spawn(async move {
         ready.cancelled().await;
         systemd::ready("serving");
-        systemd::watchdog(move || format!("{} sessions", service.registry().count())).await;
+        let sessions = move || current.service().map_or(0, |service| service.registry().count());
+        systemd::watchdog(move || format!("{} sessions", sessions())).await;
     });
     let (stop, stopped) = oneshot::channel::<()>();
     let mut serving = pin!(server.run(async { drop(stopped.await) }));
@@ -120,6 +126,64 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
             // Holders are told. The server does not wait for a client that does not read.
             let _ = timeout(LAST_LINE, serving).await;
             Err("stopped at once by a second signal".into())
+        }
+    }
+}
+
+/// What listens: a server alone, or a node of a cluster.
+enum Bound {
+    Alone(Box<Server>),
+    Node(Box<Node>),
+}
+
+impl Bound {
+    fn new(config: &Config) -> Result<Self, StartError> {
+        Ok(match config.cluster.engine.url {
+            None => Self::Alone(Box::new(Server::bind(config)?)),
+            Some(_) => Self::Node(Box::new(Node::bind(config)?)),
+        })
+    }
+
+    fn first_steps(&self) -> Option<String> {
+        match self {
+            Self::Alone(server) => server.first_steps(),
+            Self::Node(node) => node.first_steps(),
+        }
+    }
+
+    fn at_once(&self) -> CancellationToken {
+        match self {
+            Self::Alone(server) => server.at_once(),
+            Self::Node(node) => node.at_once(),
+        }
+    }
+
+    fn ready(&self) -> CancellationToken {
+        match self {
+            Self::Alone(server) => server.ready(),
+            Self::Node(node) => node.ready(),
+        }
+    }
+
+    fn current(&self) -> Arc<dyn CurrentService> {
+        match self {
+            Self::Alone(server) => server.current(),
+            Self::Node(node) => node.current(),
+        }
+    }
+
+    fn reloader(&self) -> Reloader {
+        match self {
+            Self::Alone(server) => server.reloader(),
+            Self::Node(node) => node.reloader(),
+        }
+    }
+
+    /// Cancel-safe: dropped, it stops accepting; open connections go on.
+    async fn run(self, stop: impl Future<Output = ()>) {
+        match self {
+            Self::Alone(server) => server.run(stop).await,
+            Self::Node(node) => node.run(stop).await,
         }
     }
 }

@@ -4,20 +4,34 @@
 //! memory.
 
 mod accept;
+mod arrivals;
 mod buffered;
+mod guarded;
 mod handshakes;
 mod hangup;
+mod kernel;
 mod limit;
 mod listen;
+mod proxy;
+mod relay;
 mod rewind;
 mod silence;
+mod socket;
 mod tls;
 
-pub use accept::{Accepted, Acceptor, accept};
-pub use buffered::{BufferedSocket, Hangup, Left, MAX_UNSENT, Timeouts, TransportConfig};
+pub use accept::{Accepted, Acceptor, Admit, Entrance, accept};
+pub use arrivals::{Network, NetworkError, ProxyFrom};
+pub use buffered::{BufferedSocket, Hangup, LeaderTerm, Left, MAX_UNSENT, Timeouts, TransportConfig};
 pub use getlockd_proto::keepalive::Keepalive;
+pub use guarded::{Farewells, GuardedStream, SocketGuard};
 pub use hangup::{HangupWatch, WatchedStream};
 pub use limit::{Limiter, Permit};
 pub use listen::{keep_urgent_inline, listen};
+pub use proxy::{HeaderError, Proxied, ProxyHeader};
+pub use relay::{
+    CutCause, Parked, PortTls, Relay, RelayPort, RelayRow, RelayStats, Relays, Returned, Upstream,
+    UpstreamError, is_own_port, park,
+};
 pub use rewind::Rewind;
+pub use socket::Socket;
 pub use tls::{Secured, TLS_HELLO, Tls, TlsError, TlsFiles, trusting};

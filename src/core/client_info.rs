@@ -121,6 +121,11 @@ impl ClientInfo {
         self.note.as_deref()
     }
 
+    /// The node that relays its connection.
+    pub fn via(&self) -> Option<&str> {
+        self.via.as_deref()
+    }
+
     /// For how long it has sent no command.
     pub fn idle(&self) -> Duration {
         self.last_command.elapsed()

@@ -12,6 +12,7 @@ mod restore;
 
 use std::{
     collections::{HashMap, HashSet},
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -19,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use getlockd_proto::timeout::Timeout;
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -65,6 +67,8 @@ pub struct Client {
     pub gone: CancellationToken,
     /// The user that it has proved to be, where there are users.
     pub user: Option<Arc<User>>,
+    /// The node that relays its connection; none if it is connected to this server.
+    pub via: Option<Arc<str>>,
 }
 
 impl Client {
@@ -72,6 +76,9 @@ impl Client {
     pub fn open(&self, service: &Arc<LockService>) -> Session {
         let mut session = service.open(self.origin);
         self.user.iter().for_each(|user| session.authenticate_as(user.clone()));
+        if self.via.is_some() {
+            session.handle().note(|client_info| client_info.via.clone_from(&self.via));
+        }
         session
     }
 
@@ -170,10 +177,34 @@ pub struct Leases {
 pub struct Durability {
     /// What writes them.
     pub writer: Arc<StoreWriter>,
-    /// Those that run for no longer are not written: a start after a crash grants nothing for that time.
-    pub grace: Duration,
+    /// Which leases are not written.
+    pub unwritten: Unwritten,
     /// What the tokens of requests with an id are made with: a request that is repeated after a restart finds its lease.
     pub request_key: Secret,
+}
+
+/// Which leases need not be written: those that end before anyone else could grant their locks.
+#[derive(Clone)]
+pub enum Unwritten {
+    /// Those that run for no longer: a start after a crash grants nothing for that time.
+    UpTo(Duration),
+    /// Those that end within what this says, at the time of the promise: the rest of a leader's term.
+    Within(Arc<dyn Fn() -> Duration + Send + Sync>),
+}
+
+impl Unwritten {
+    fn longest(&self) -> Duration {
+        match self {
+            Self::UpTo(grace) => *grace,
+            Self::Within(left) => left(),
+        }
+    }
+}
+
+impl fmt::Debug for Unwritten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "up to {:?}", self.longest())
+    }
 }
 
 impl Leases {
@@ -383,6 +414,24 @@ impl Leases {
 
     fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
+    }
+
+    /// Writes those that run and are not in the store, as if none of them could do without. Resolves when each of them is
+    /// written, has ended, or cannot be written.
+    ///
+    /// Cancel-safe: dropped, they may be written or not.
+    pub async fn store_all(&self) {
+        let unwritten = self.all().into_iter().filter(|lease| !lease.is_stored());
+        let writing = unwritten.map(|lease| async move {
+            // One that has ended needs no write; of one that cannot be written, all_stored tells.
+            let _ = self.promise(&lease, PromiseKind::Grant).await;
+        });
+        join_all(writing).await;
+    }
+
+    /// When the last of those that are not in the store ends; none if all are.
+    pub fn unwritten_until(&self) -> Option<Instant> {
+        self.all().iter().filter(|lease| !lease.is_stored()).map(|lease| lease.ends()).max()
     }
 
     /// Whether all that run are in the store.

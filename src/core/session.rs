@@ -33,8 +33,8 @@ pub(crate) use inbox::shown;
 pub use inbox::{MAX_WATCHES, Told};
 pub use pending::{Acquiring, Killing, Pieces, Releasing, Waiting};
 pub use query::{
-    DurableLeases, History, HoldersOf, IsFree, Locks, MAX_LIST_ROWS, Query, Sessions, UsedBy, Waiters, Why,
-    first_page, page,
+    DurableLeases, History, HoldersOf, IsFree, Locks, MAX_LIST_ROWS, Nodes, Query, Sessions, UsedBy, Waiters,
+    Why, first_page, page,
 };
 pub use registry::Registry;
 pub use service::{Limits, LockService, Shared};
@@ -44,6 +44,7 @@ use crate::{
     core::{
         budget::Budget,
         client_info::{ClientInfo, is_too_long},
+        cluster::ClusterStatus,
         command::{
             Answer, EndReason, Error, Kill, LockRequest, LocksRequest, MAX_NAMES, ReleaseAnswer, Stats,
         },
@@ -341,6 +342,11 @@ impl Session {
     pub fn stats(&mut self) -> Answer<Stats> {
         self.authorize(|_| Ok(()))?;
         Ok(self.service.stats())
+    }
+
+    /// The cluster that the server leads; none on a server alone. Clients that have not logged in may know it.
+    pub fn cluster(&self) -> Option<ClusterStatus> {
+        self.service.cluster().map(|cluster| cluster.status())
     }
 
     /// Tells another session to end, and why.

@@ -193,6 +193,11 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// written, so the next start need not wait.
     fn close(&self, last: Floors, is_quiet: bool) -> BoxFuture<'_, Result<(), CommitError>>;
 
+    /// Whether a batch may have floors. A store that keeps them by itself is not asked to move them.
+    fn has_floors(&self) -> bool {
+        true
+    }
+
     /// How many bytes it takes; none if it does not tell. It may read from the disk.
     fn bytes(&self) -> Option<u64> {
         None

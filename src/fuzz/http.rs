@@ -24,6 +24,7 @@ use tower_service::Service;
 use crate::{
     config::{Cli, Listen},
     core::session::LockService,
+    net::{Keepalive, TransportConfig},
     server::Server,
     wires::web::Peer,
 };
@@ -118,7 +119,8 @@ fn request(data: &[u8], service: &Arc<LockService>) -> Option<Request<Body>> {
     let request = client.into_iter().fold(request, |request, client| request.header("x-client-id", client));
     let request = request.extension(Peer::new(
         ([127, 0, 0, 1], 1).into(),
-        std::time::Duration::ZERO,
+        None,
+        TransportConfig::from(Keepalive(std::time::Duration::from_secs(30))).into(),
         std::sync::Weak::new(),
         service,
         CancellationToken::new(),

@@ -11,16 +11,14 @@ use std::{
 
 use bytes::Bytes;
 use pin_project_lite::pin_project;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    task::yield_now,
-    time::sleep,
-};
+use tokio::{net::TcpListener, sync::Semaphore, task::yield_now, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{BufferedSocket, Keepalive, Limiter, Permit, TransportConfig};
-use crate::core::share::{Quota, QuotaExceeded};
+use super::{
+    BufferedSocket, Keepalive, Limiter, Permit, ProxyFrom, Socket, SocketGuard, TransportConfig,
+    arrivals::Arrivals,
+};
+use crate::core::share::QuotaExceeded;
 
 /// How long to wait after a failed accept: at first, and at most. An accept fails while the process has no free
 /// descriptor.
@@ -35,24 +33,23 @@ const REFUSAL_TIME: Duration = Duration::from_secs(1);
 /// What the accept loops of several listeners share.
 #[derive(Clone, Debug)]
 pub struct Acceptor {
-    /// The quota of connections, whichever [`Limiter`] they pass.
-    pub quota: Arc<Quota>,
     /// One permit for each client that is being told that the server is full.
     pub refusals: Arc<Semaphore>,
     /// The tasks of all connections.
     pub tasks: TaskTracker,
     /// Ends the accept loops.
     pub stop: CancellationToken,
+    /// The balancers that say who their clients are; none without any.
+    pub proxy_from: Option<Arc<ProxyFrom>>,
 }
 
-impl Acceptor {
-    /// Makes an acceptor that has accepted nothing yet.
-    pub fn new(quota: Arc<Quota>) -> Self {
+impl Default for Acceptor {
+    fn default() -> Self {
         Self {
-            quota,
             refusals: Arc::new(Semaphore::new(REFUSALS)),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
+            proxy_from: None,
         }
     }
 }
@@ -61,7 +58,7 @@ impl Acceptor {
 #[derive(Debug)]
 pub struct Accepted {
     /// The socket.
-    pub stream: TcpStream,
+    pub stream: Socket,
     /// The address of the client.
     pub peer: SocketAddr,
     /// The permit of the connection in the quota, which is kept until the connection ends.
@@ -70,52 +67,90 @@ pub struct Accepted {
     pub via: Option<Arc<str>>,
 }
 
-/// Accepts connections until [`Acceptor::stop`]. `serve` runs a connection to its end; it is called in the order in
-/// which connections arrive. `refusal` is sent to connections beyond the limit.
+impl Accepted {
+    /// From now on nothing is told to the client once the term of `guard` is over.
+    #[must_use]
+    pub fn guarded_by(self, guard: &Arc<SocketGuard>) -> Self {
+        Self { stream: self.stream.guarded_by(guard), ..self }
+    }
+
+    /// The socket alone.
+    pub(super) fn into_stream(self) -> Socket {
+        self.stream
+    }
+}
+
+/// Where connections of one wire enter: past the limits, to what serves them.
+#[derive(Debug)]
+pub struct Entrance<R, S> {
+    /// What all entrances share.
+    pub acceptor: Acceptor,
+    /// The limits.
+    pub limiter: Arc<Limiter>,
+    /// Makes what is sent to connections beyond the limit.
+    pub refusal: R,
+    /// For sockets that are told so.
+    pub keepalive: Keepalive,
+    /// Runs a connection to its end. It is called in the order in which connections arrive.
+    pub serve: S,
+}
+
+/// An entrance, whatever it serves.
+pub trait Admit: Send + Sync {
+    /// Serves a connection, or refuses it. Returns whether it may have to make room for another.
+    fn admit(&self, stream: Socket, peer: SocketAddr, via: Option<Arc<str>>) -> bool;
+}
+
+impl<R, S, F> Admit for Entrance<R, S>
+where
+    R: Fn(QuotaExceeded) -> Bytes + Send + Sync,
+    S: Fn(Accepted) -> F + Send + Sync,
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn admit(&self, stream: Socket, peer: SocketAddr, via: Option<Arc<str>>) -> bool {
+        match self.limiter.enter(peer.ip()) {
+            Ok(permit) => {
+                let makes_room = permit.has_exit();
+                let accepted = Accepted { stream, peer, permit: Arc::downgrade(&permit), via };
+                self.acceptor.tasks.spawn(WithPermit { work: (self.serve)(accepted), permit });
+                makes_room
+            }
+            Err(quota_exceeded) => {
+                tracing::warn!(from = %peer.ip(), "connection refused: {quota_exceeded}");
+                refuse(stream, &self.acceptor, &(self.refusal)(quota_exceeded), self.keepalive);
+                false
+            }
+        }
+    }
+}
+
+/// Accepts connections until [`Acceptor::stop`], in the order in which they arrive.
 ///
 /// A connection that is closed to make room for another gets no message: its work is dropped.
 ///
 /// Cancel-safe: no accepted connection is lost.
-pub async fn accept<S>(
-    listener: TcpListener,
-    acceptor: Acceptor,
-    limiter: Arc<Limiter>,
-    refusal: impl Fn(QuotaExceeded) -> Bytes,
-    keepalive: Keepalive,
-    serve: impl Fn(Accepted) -> S,
-) where
-    S: Future<Output = ()> + Send + 'static,
-{
+pub async fn accept(listener: TcpListener, acceptor: Acceptor, entrance: Arc<dyn Admit>) {
+    let Acceptor { stop, proxy_from, .. } = acceptor;
+    let mut arrivals = Arrivals::new(listener, proxy_from);
     let mut pause = BACK_OFF.0;
     loop {
-        let accepted = tokio::select! {
-            () = acceptor.stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
+        let arrived = tokio::select! {
+            () = stop.cancelled() => return,
+            arrived = arrivals.next() => arrived,
         };
-        match accepted {
+        match arrived {
             Ok((stream, peer)) => {
                 pause = BACK_OFF.0;
-                match limiter.enter(peer.ip()) {
-                    Ok(permit) => {
-                        let makes_room = permit.has_exit();
-                        let accepted = Accepted { stream, peer, permit: Arc::downgrade(&permit), via: None };
-                        acceptor.tasks.spawn(WithPermit { work: serve(accepted), permit });
-                        if makes_room {
-                            // The connection that makes room must close its socket before another is accepted, which
-                            // may need its descriptor.
-                            yield_now().await;
-                        }
-                    }
-                    Err(quota_exceeded) => {
-                        tracing::warn!(from = %peer.ip(), "connection refused: {quota_exceeded}");
-                        refuse(stream, &acceptor, &refusal(quota_exceeded), keepalive);
-                    }
+                if entrance.admit(stream.into(), peer, None) {
+                    // The connection that makes room must close its socket before another is accepted, which may
+                    // need its descriptor.
+                    yield_now().await;
                 }
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, ?pause, "cannot accept connections; trying again");
-                tokio::select! { () = acceptor.stop.cancelled() => return, () = sleep(pause) => {} }
+                tokio::select! { () = stop.cancelled() => return, () = sleep(pause) => {} }
                 pause = (pause * 2).min(BACK_OFF.1);
             }
         }
@@ -124,7 +159,7 @@ pub async fn accept<S>(
 
 /// Tells a client that the server is full. Beyond [`REFUSALS`] clients at a time this is a single write: a flood costs
 /// neither tasks nor descriptors.
-fn refuse(stream: TcpStream, acceptor: &Acceptor, refusal: &Bytes, keepalive: Keepalive) {
+fn refuse(stream: Socket, acceptor: &Acceptor, refusal: &Bytes, keepalive: Keepalive) {
     let Ok(place) = acceptor.refusals.clone().try_acquire_owned() else {
         let _ = stream.try_write(refusal);
         return;

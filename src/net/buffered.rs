@@ -22,7 +22,7 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 
 use super::{
-    Keepalive, Rewind, Secured, Tls,
+    Keepalive, Rewind, Secured, Socket, Tls,
     hangup::closed,
     silence::{Liveness, SilenceWatch, is_silent},
 };
@@ -42,7 +42,7 @@ const SHORT_REPLY: usize = 256;
 const LINGER: Duration = Duration::from_secs(1);
 
 /// The settings that the connections of a port share.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct TransportConfig {
     /// How long until a vanished client is detected.
     pub keepalive: Keepalive,
@@ -141,9 +141,10 @@ impl BufferedSocket {
     ///
     /// # Errors
     /// An I/O error if the socket's options cannot be set because it is already closed.
-    pub fn new(stream: TcpStream, transport: impl Into<Arc<TransportConfig>>) -> io::Result<Self> {
+    pub fn new(stream: impl Into<Socket>, transport: impl Into<Arc<TransportConfig>>) -> io::Result<Self> {
+        let stream = stream.into();
         let (transport, input, output) = (transport.into(), BytesMut::new(), BytesMut::new());
-        transport.keepalive.prepare(&stream)?;
+        transport.keepalive.prepare(stream.tcp())?;
         Ok(Self { stream: Stream::Plain(stream), transport, rare: None, input, output })
     }
 
@@ -424,11 +425,11 @@ pub enum Hangup {
     SentTooMuch(usize),
 }
 
-/// A socket with or without TLS. Most have none, and are as small as the socket.
+/// A socket with or without TLS of the client. Most have none, and are as small as the socket.
 #[derive(Debug)]
 enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<Rewind<TcpStream>>>),
+    Plain(Socket),
+    Tls(Box<TlsStream<Rewind<Socket>>>),
     /// Consumed by a handshake that failed.
     Gone,
 }
@@ -437,8 +438,8 @@ impl Stream {
     /// The TCP socket; `None` after a failed handshake.
     fn tcp(&self) -> Option<&TcpStream> {
         match self {
-            Self::Plain(stream) => Some(stream),
-            Self::Tls(tls) => Some(&tls.get_ref().0.stream),
+            Self::Plain(stream) => Some(stream.tcp()),
+            Self::Tls(tls) => Some(tls.get_ref().0.stream.tcp()),
             Self::Gone => None,
         }
     }
@@ -488,8 +489,9 @@ impl Stream {
             }
         }
         match self {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
-            Self::Plain(_) | Self::Gone => Poll::Ready(Ok(())),
+            Self::Gone => Poll::Ready(Ok(())),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::Shutdown,
     pin::Pin,
     sync::{
         Arc,
@@ -11,11 +12,15 @@ use std::{
     time::Duration,
 };
 
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
     time::sleep,
 };
+use tokio_rustls::server::TlsStream;
+
+use super::{GuardedStream, Rewind, Socket};
 
 /// How many bytes may lie unread behind a request that waits. Behind more, the end of the stream could not arrive,
 /// because the receive buffer of the kernel is full.
@@ -26,24 +31,45 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One of two handles of a socket: this one reads and writes, the other one watches.
 #[derive(Debug)]
-pub struct WatchedStream(Arc<Socket>);
+pub struct WatchedStream {
+    shared: Arc<Shared>,
+    /// The stream of a relay over TLS, which cannot be shared.
+    relayed: Option<Box<Rewind<TlsStream<GuardedStream>>>>,
+}
 
 /// The other handle: it resolves when the client has closed the connection.
 #[derive(Debug)]
-pub struct HangupWatch(Arc<Socket>);
+pub struct HangupWatch(Arc<Shared>);
 
 #[derive(Debug)]
-struct Socket {
-    stream: TcpStream,
+struct Shared {
+    /// That of the client, or below TLS of its own a second descriptor of it, which only watches.
+    socket: Socket,
     /// The number of reads so far.
     reads: AtomicUsize,
 }
 
 impl WatchedStream {
     /// Splits a socket into its two handles.
-    pub fn new(stream: TcpStream) -> (Self, HangupWatch) {
-        let socket = Arc::new(Socket { stream, reads: AtomicUsize::new(0) });
-        (Self(socket.clone()), HangupWatch(socket))
+    ///
+    /// # Errors
+    /// An I/O error if a relayed socket cannot have a second descriptor.
+    pub fn new(socket: Socket) -> io::Result<(Self, HangupWatch)> {
+        let (socket, relayed) = match socket {
+            Socket::Relayed(tls) => {
+                let watched = SockRef::from(tls.stream.get_ref().0.tcp()).try_clone()?;
+                (TcpStream::from_std(watched.into())?.into(), Some(tls))
+            }
+            socket => (socket, None),
+        };
+        let shared = Arc::new(Shared { socket, reads: AtomicUsize::new(0) });
+        Ok((Self { shared: shared.clone(), relayed }, HangupWatch(shared)))
+    }
+}
+
+impl Shared {
+    fn tcp(&self) -> &TcpStream {
+        self.socket.tcp()
     }
 }
 
@@ -51,7 +77,7 @@ impl HangupWatch {
     /// Resolves when the client has closed the connection, or has sent so much while a request waits that a close could
     /// not be detected. Cancel-safe.
     pub async fn hung_up(&self) {
-        tokio::select! { () = closed(&self.0.stream) => {}, () = self.backlogged() => {} }
+        tokio::select! { () = closed(self.0.tcp()) => {}, () = self.backlogged() => {} }
     }
 
     /// Resolves when so many bytes lie unread, and none are read, that the end of the stream could not arrive.
@@ -60,7 +86,7 @@ impl HangupWatch {
     async fn backlogged(&self) {
         loop {
             let reads = self.0.reads.load(Ordering::Relaxed);
-            if self.0.stream.readable().await.is_err() {
+            if self.0.tcp().readable().await.is_err() {
                 return;
             }
             sleep(POLL_INTERVAL).await;
@@ -73,43 +99,68 @@ impl HangupWatch {
 
     async fn unread(&self) -> usize {
         let mut space = vec![0; MAX_UNREAD];
-        self.0.stream.peek(&mut space).await.unwrap_or(MAX_UNREAD)
+        self.0.tcp().peek(&mut space).await.unwrap_or(MAX_UNREAD)
     }
 }
 
 impl AsyncRead for WatchedStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        loop {
-            ready!(self.0.stream.poll_read_ready(cx))?;
-            match self.0.stream.try_read_buf(buf) {
-                Ok(_) => {
-                    self.0.reads.fetch_add(1, Ordering::Relaxed);
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
+        let Self { shared, relayed } = self.get_mut();
+        let read = match relayed {
+            Some(tls) => Pin::new(tls).poll_read(cx, buf),
+            None => poll_read(shared.tcp(), cx, buf),
+        };
+        if matches!(read, Poll::Ready(Ok(()))) {
+            shared.reads.fetch_add(1, Ordering::Relaxed);
+        }
+        read
+    }
+}
+
+fn poll_read(stream: &TcpStream, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    loop {
+        ready!(stream.poll_read_ready(cx))?;
+        match stream.try_read_buf(buf) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            read => return Poll::Ready(read.map(drop)),
         }
     }
 }
 
 impl AsyncWrite for WatchedStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.0.stream.poll_write_ready(cx))?;
-            match self.0.stream.try_write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                written => return Poll::Ready(written),
-            }
+        let Self { shared, relayed } = self.get_mut();
+        match (relayed, &shared.socket) {
+            (Some(tls), _) => Pin::new(tls).poll_write(cx, bytes),
+            (None, Socket::Guarded(guarded)) => guarded.poll_write(cx, bytes),
+            (None, socket) => poll_write(socket.tcp(), cx, bytes),
         }
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().relayed {
+            Some(tls) => Pin::new(tls).poll_flush(cx),
+            None => Poll::Ready(Ok(())),
+        }
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(socket2::SockRef::from(&self.0.stream).shutdown(std::net::Shutdown::Write))
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { shared, relayed } = self.get_mut();
+        match (relayed, &shared.socket) {
+            (Some(tls), _) => Pin::new(tls).poll_shutdown(cx),
+            (None, Socket::Guarded(guarded)) => guarded.poll_shutdown(cx),
+            (None, socket) => Poll::Ready(SockRef::from(socket.tcp()).shutdown(Shutdown::Write)),
+        }
+    }
+}
+
+fn poll_write(stream: &TcpStream, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(stream.poll_write_ready(cx))?;
+        match stream.try_write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            written => return Poll::Ready(written),
+        }
     }
 }
 

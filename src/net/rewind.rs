@@ -24,6 +24,26 @@ impl<S> Rewind<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> Rewind<S> {
+    /// Copies the first bytes, and keeps them to be read. Ready with as many as have come; 0 means the end of the stream.
+    pub(super) fn poll_peek(&mut self, cx: &mut Context<'_>, space: &mut [u8]) -> Poll<io::Result<usize>> {
+        if let Some(room) = space.get_mut(self.prefix.len()..).filter(|room| !room.is_empty()) {
+            let mut more = ReadBuf::new(room);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut more) {
+                Poll::Pending if self.prefix.is_empty() => return Poll::Pending,
+                Poll::Pending => {}
+                Poll::Ready(read) => {
+                    read?;
+                    self.prefix.extend_from_slice(more.filled());
+                }
+            }
+        }
+        let came = self.prefix.len().min(space.len());
+        space[..came].copy_from_slice(&self.prefix[..came]);
+        Poll::Ready(Ok(came))
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Rewind<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,

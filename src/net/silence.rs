@@ -23,7 +23,10 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use super::Keepalive;
+use super::{
+    Keepalive,
+    kernel::{is_unacknowledged, silence},
+};
 
 /// Watches the client of a late or stalled write.
 #[derive(Debug)]
@@ -101,43 +104,4 @@ fn extend_timeout(stream: &TcpStream, limit: Duration) {
     let _ = SockRef::from(stream).set_tcp_user_timeout(Some(limit));
     #[cfg(not(target_os = "linux"))]
     let _ = (SockRef::from(stream), limit);
-}
-
-/// For how long nothing has arrived from the peer, not even an acknowledgement; `None` where the system does not say.
-#[cfg(target_os = "linux")]
-#[expect(unsafe_code, reason = "no library offers TCP_INFO")]
-fn silence(stream: &TcpStream) -> Option<Duration> {
-    use std::os::fd::AsRawFd;
-    // SAFETY: tcp_info consists of integers, for which all bits zero is a valid value.
-    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
-    let mut size = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).ok()?;
-    // SAFETY: the descriptor is open as long as `stream` is borrowed. `info` and `size` live through the call, and
-    // `size` is the size of `info`, beyond which the kernel does not write.
-    let done = unsafe {
-        let (info, size) = ((&raw mut info).cast(), &raw mut size);
-        libc::getsockopt(stream.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, info, size)
-    };
-    let silence = info.tcpi_last_ack_recv.min(info.tcpi_last_data_recv);
-    (done == 0).then(|| Duration::from_millis(silence.into()))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn silence(_: &TcpStream) -> Option<Duration> {
-    None
-}
-
-/// Whether some of what was sent is not acknowledged yet, or not transmitted yet.
-#[cfg(target_os = "linux")]
-#[expect(unsafe_code, reason = "no library offers SIOCOUTQ")]
-fn is_unacknowledged(stream: &TcpStream) -> bool {
-    use std::os::fd::AsRawFd;
-    let mut bytes: libc::c_int = 0;
-    // SAFETY: the descriptor is open as long as `stream` is borrowed, and the kernel writes one int.
-    let done = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
-    done == 0 && bytes > 0
-}
-
-#[cfg(not(target_os = "linux"))]
-fn is_unacknowledged(_: &TcpStream) -> bool {
-    false
 }

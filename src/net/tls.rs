@@ -21,7 +21,7 @@ use tokio_rustls::{
     server::TlsStream,
 };
 
-use super::handshakes::Handshakes;
+use super::{handshakes::Handshakes, relay::PortTls};
 use crate::core::sync::{Rank, plain::ReadMostly};
 
 /// The first byte of every TLS connection.
@@ -128,6 +128,7 @@ pub struct Tls {
 struct Configs {
     http: Arc<ServerConfig>,
     other: Arc<ServerConfig>,
+    cluster_port: PortTls,
 }
 
 impl Tls {
@@ -148,6 +149,12 @@ impl Tls {
         let configs = configs(&self.files)?;
         *self.configs.write() = configs;
         Ok(())
+    }
+
+    /// The same certificate for the cluster port, where relays come without one. It stays as it is now: its digest stands
+    /// in the seat.
+    pub fn for_cluster_port(&self) -> PortTls {
+        self.configs().cluster_port
     }
 
     /// Whether connections without TLS are refused.
@@ -191,11 +198,12 @@ fn configs(files: &TlsFiles) -> Result<Configs, TlsError> {
     let unusable = |error: rustls::Error| unusable(&files.cert, &error);
     let builder = ServerConfig::builder_with_provider(provider.clone());
     let builder = builder.with_safe_default_protocol_versions().map_err(unusable)?;
+    let anyone = builder.clone().with_no_client_auth();
     let builder = match &files.client_ca {
         Some(path) => builder.with_client_cert_verifier(verifier(path, provider)?),
         None => builder.with_no_client_auth(),
     };
-    let other = builder.with_single_cert(chain, key).map_err(|error| match error {
+    let other = builder.with_single_cert(chain.clone(), key.clone_key()).map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => {
             TlsError::Mismatch { key: files.key.clone(), cert: files.cert.clone() }
         }
@@ -205,7 +213,9 @@ fn configs(files: &TlsFiles) -> Result<Configs, TlsError> {
     })?;
     let mut http = other.clone();
     http.alpn_protocols = HTTP.map(<[u8]>::to_vec).to_vec();
-    Ok(Configs { http: Arc::new(http), other: Arc::new(other) })
+    let cluster_port = anyone.with_single_cert(chain.clone(), key).map_err(unusable)?;
+    let cluster_port = PortTls::new(Arc::new(cluster_port), &chain[0]);
+    Ok(Configs { http: Arc::new(http), other: Arc::new(other), cluster_port })
 }
 
 fn verifier(path: &Path, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {

@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{StartError, token_watch::TokenWatch};
+use super::{StartError, instance::Start, token_watch::TokenWatch};
 use crate::{
     config::StoreFlags,
     core::{
-        lease::{Leases, Secret},
+        lease::{Durability, Leases, Secret, Unwritten},
         lock::first_token,
         session::LockService,
         store::{BootMoment, DurableLease, Floors, Store, StoreWriter, StoredState},
@@ -60,6 +60,16 @@ impl OpenStore {
             written: CancellationToken::new(),
             watch: None,
         }
+    }
+
+    /// Where the lock table goes on. Leases of up to `grace` are not written.
+    pub(super) fn start(&self, grace: Duration) -> Start {
+        let durability = Durability {
+            writer: self.writer.clone(),
+            unwritten: Unwritten::UpTo(grace),
+            request_key: self.request_key.clone(),
+        };
+        Start { floors: self.floors, durability: Some(durability), ..Start::default() }
     }
 
     /// Takes up what the store has, once leases that were not written have ended.

@@ -7,7 +7,13 @@ use std::{
     sync::Arc,
 };
 
-use super::clock;
+use getlockd_cluster::etcd::check::EtcdCheck;
+use tokio::runtime::Builder;
+
+use super::{
+    clock,
+    node::{EngineFlagsError, engine},
+};
 use crate::{
     config::{Config, Listen, OpenToAll},
     core::{
@@ -58,6 +64,28 @@ pub enum StartError {
     /// The lease store cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The flags of the cluster describe no engine.
+    #[error(transparent)]
+    Engine(#[from] EngineFlagsError),
+    /// A port of a node cannot be listened on.
+    #[error("cannot listen on {addr}: {error}; choose another address with {flag}")]
+    Port {
+        /// The flag that names it.
+        flag: &'static str,
+        /// The address.
+        addr: SocketAddr,
+        /// The I/O error.
+        error: io::Error,
+    },
+    /// The thread of the cluster cannot be started.
+    #[error("cannot take part in the cluster: {0}")]
+    Thread(io::Error),
+    /// The engine of the cluster is not fit for it.
+    #[error("--cluster: {0}")]
+    Cluster(String),
+    /// The system has no random bytes for the secret of this node.
+    #[error("the system has no random bytes to give")]
+    NoRandom,
     /// The descriptors of the gRPC services, which are compiled in, are broken.
     #[error("cannot describe the gRPC services: {0}")]
     Services(#[from] tonic_reflection::server::Error),
@@ -110,6 +138,9 @@ pub fn check(config: &Config) -> Result<CheckReport, StartError> {
     let _ = writeln!(report, "users: {}", users(config, &plan));
     let _ = writeln!(report, "tls: {}", tls(config, &plan));
     let _ = writeln!(report, "store: {}", store(config)?);
+    if config.cluster.engine.url.is_some() {
+        warnings.extend(check_cluster(config, &mut report)?);
+    }
     let _ = writeln!(report, "connections: at most {}{}", plan.max_connections, strangers(&plan));
     for (what, limit) in [("leases", config.max_leases), ("locks", config.max_locks)] {
         let _ = writeln!(report, "{what}: at most {limit}{}", share(limit));
@@ -121,6 +152,23 @@ pub fn check(config: &Config) -> Result<CheckReport, StartError> {
         warnings.push("--max-connections exceeds the limit of open files; raise that (ulimit -n)".to_owned());
     }
     Ok(CheckReport { report, warnings })
+}
+
+/// Checks the engine of the cluster, and the addresses of this node. Returns warnings.
+fn check_cluster(config: &Config, report: &mut String) -> Result<Vec<String>, StartError> {
+    let flags = &config.cluster;
+    for (flag, addr) in [("--cluster-listen", Some(flags.listen)), ("--status", flags.status_addr())] {
+        let Some(addr) = addr else { continue };
+        TcpListener::bind((addr.ip(), 0)).map_err(|error| StartError::Port { flag, addr, error })?;
+    }
+    let engine = engine(&flags.engine, flags.cluster_ttl / 8)?;
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+    let EtcdCheck { lines, warnings, errors } = runtime.block_on(engine.check(flags.cluster_ttl / 5));
+    let place = format!("node {}, reached at {}", flags.name(), flags.advertised(flags.listen));
+    for line in std::iter::once(place).chain(lines) {
+        let _ = writeln!(report, "cluster: {line}");
+    }
+    if errors.is_empty() { Ok(warnings) } else { Err(StartError::Cluster(errors.join("; "))) }
 }
 
 fn users(config: &Config, plan: &Plan) -> String {

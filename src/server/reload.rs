@@ -1,6 +1,6 @@
 //! Reloading the users and the certificate of a running server.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use crate::{
     core::{
@@ -14,7 +14,14 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Reloader {
     pub(super) tls: Option<Arc<Tls>>,
-    pub(super) service: Arc<LockService>,
+    pub(super) users: Option<Arc<Users>>,
+    pub(super) current: Arc<dyn CurrentService>,
+}
+
+/// What serves clients now.
+pub trait CurrentService: fmt::Debug + Send + Sync {
+    /// The sessions and locks that there are now; none on a node that does not lead.
+    fn service(&self) -> Option<Arc<LockService>>;
 }
 
 /// Why a file was not reloaded.
@@ -34,18 +41,17 @@ impl Reloader {
     /// # Errors
     /// The first failure. The other file is reloaded nevertheless.
     pub fn reload(&self) -> Result<(), ReloadError> {
-        let users = self.service.users();
-        if self.tls.is_none() && users.is_none() {
+        if self.tls.is_none() && self.users.is_none() {
             tracing::info!("nothing to reload: the server has neither users nor a certificate");
         }
         let tls = self.tls.as_ref().map_or(Ok(()), |tls| certificate(tls));
-        let users = users.map_or(Ok(()), |users| self.users(users));
+        let users = self.users.as_ref().map_or(Ok(()), |users| self.reload_users(users));
         tls.and(users)
     }
 
-    fn users(&self, users: &Users) -> Result<(), ReloadError> {
+    fn reload_users(&self, users: &Users) -> Result<(), ReloadError> {
         let users = logged(users.reload().map_err(ReloadError::from))?;
-        let ended = self.service.users_changed();
+        let ended = self.current.service().map_or(0, |service| service.users_changed());
         tracing::info!(users, ended, "reloaded the users");
         Ok(())
     }

@@ -17,7 +17,7 @@ mod select;
 mod telnet;
 
 pub use codec::{Codec, MAX_LINE};
-pub use connection::{refusal, serve};
+pub use connection::{no_leader, refusal, serve};
 pub use encode::Response;
 #[cfg(fuzzing)]
 pub use error::CloseError;

@@ -58,7 +58,7 @@ mod variables;
 mod virtual_tables;
 mod work;
 
-pub use connection::{refusal, serve};
+pub use connection::{no_leader, refusal, serve};
 
 /// The largest packet that is accepted: `@@max_allowed_packet`.
 pub const MAX_PACKET: usize = 1024 * 1024;

@@ -4,7 +4,6 @@ mod events;
 mod fields;
 mod handler;
 mod locks;
-mod metrics;
 mod page;
 mod plain_text;
 mod sessions;
@@ -26,7 +25,11 @@ use tokio_util::sync::CancellationToken;
 
 use self::handler::ApiError;
 pub(crate) use self::store::{FloorsJson, StoredLeaseJson};
-use crate::{core::session::LockService, ops::metrics::Metrics, wires::web::AppState};
+use crate::{
+    core::session::LockService,
+    ops::metrics::{Metrics, scrape},
+    wires::web::AppState,
+};
 
 /// The routes of HTTP.
 ///
@@ -36,7 +39,7 @@ pub(crate) fn router(state: AppState, metrics: Arc<Metrics>, stop: CancellationT
         .route("/", get(async |headers: HeaderMap| page::page_or(&headers, HELLO)))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(move |headers| metrics::scrape(metrics.clone(), headers)))
+        .route("/metrics", get(move |headers| scrape(metrics.clone(), headers)))
         .route("/openapi.json", get(openapi))
         .merge(locks::routes())
         .merge(sessions::routes())

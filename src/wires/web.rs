@@ -22,6 +22,7 @@ use std::{
 
 use axum::{Router, extract::FromRef};
 use bytes::Bytes;
+use getlockd_cluster::moment::Moment;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
@@ -39,7 +40,7 @@ use crate::{
         share::{QuotaCause, QuotaExceeded, QuotaKey, Transfer},
         users::User,
     },
-    net::{Accepted, HangupWatch, Keepalive, Left, Permit, TransportConfig},
+    net::{Accepted, HangupWatch, Keepalive, LeaderTerm, Permit, TransportConfig},
 };
 
 pub(crate) use auth::{AuthError, CHALLENGE, LOGOUT, accepts_html, authenticate};
@@ -112,6 +113,8 @@ pub struct Peer {
 #[derive(Debug)]
 struct PeerConnection {
     addr: SocketAddr,
+    /// The node that relays it.
+    via: Option<Arc<str>>,
     /// Cancelled when a first request has logged in.
     authenticated: CancellationToken,
     /// Cancelled when the client has closed the connection: its requests no longer wait.
@@ -130,6 +133,7 @@ struct PeerConnection {
 impl Peer {
     pub(crate) fn new(
         addr: SocketAddr,
+        via: Option<Arc<str>>,
         transport: Arc<TransportConfig>,
         permit: Weak<Permit>,
         service: &Arc<LockService>,
@@ -137,6 +141,7 @@ impl Peer {
     ) -> Self {
         let connection = PeerConnection {
             addr,
+            via,
             authenticated: CancellationToken::new(),
             hung_up: CancellationToken::new(),
             stop,
@@ -166,15 +171,26 @@ impl Peer {
         &self.connection.in_flight.budget
     }
 
-    /// How long a silent client keeps what its streams hold.
-    pub(crate) fn left(&self) -> Left {
-        self.connection.transport.left()
+    /// It tells how long a silent client keeps what its streams hold.
+    pub(crate) fn transport(&self) -> &Arc<TransportConfig> {
+        &self.connection.transport
+    }
+
+    /// How long the leader that answers leads without another beat, and its term; none on a server alone.
+    pub(crate) fn leader_left(&self) -> Option<(Duration, u64)> {
+        let LeaderTerm { term, .. } = self.connection.transport.term.as_ref()?;
+        Some((term.left(Moment::now()), term.number()))
     }
 
     /// The client information of the request's session or lease.
     pub(crate) fn client(&self, wire: Wire) -> Client {
-        let PeerConnection { addr, hung_up, .. } = &*self.connection;
-        Client { origin: Origin { wire, peer: *addr }, gone: hung_up.clone(), user: self.user.clone() }
+        let PeerConnection { addr, via, hung_up, .. } = &*self.connection;
+        Client {
+            origin: Origin { wire, peer: *addr },
+            gone: hung_up.clone(),
+            user: self.user.clone(),
+            via: via.clone(),
+        }
     }
 
     /// The key of the quota that the request counts against.
@@ -204,7 +220,7 @@ pub struct HttpService {
 /// Serves a connection until the client closes it, it is cut off, or the server stops.
 ///
 /// Cancel-safe: dropped, it closes the socket, and its requests leave their queues.
-pub async fn serve(Accepted { stream, peer: addr, permit, via: _ }: Accepted, service: HttpService) {
+pub async fn serve(Accepted { stream, peer: addr, permit, via }: Accepted, service: HttpService) {
     let login_by = Instant::now() + service.transport.timeouts.login;
     let sniffed = tokio::select! {
         () = service.stop.cancelled() => return,
@@ -212,8 +228,8 @@ pub async fn serve(Accepted { stream, peer: addr, permit, via: _ }: Accepted, se
     };
     match sniffed.unwrap_or(Err(io::ErrorKind::TimedOut.into())) {
         Ok(Sniffed::Http { io, watch }) => {
-            let peer =
-                Peer::new(addr, service.transport.clone(), permit, &service.service, service.stop.clone());
+            let (transport, stop) = (service.transport.clone(), service.stop.clone());
+            let peer = Peer::new(addr, via, transport, permit, &service.service, stop);
             serve_requests(io, &watch, peer, service, login_by).await;
         }
         Ok(Sniffed::NoTls(stream)) => sniff::refuse(stream, service.transport).await,
@@ -285,13 +301,42 @@ fn builder(keepalive: Keepalive, half_close: bool) -> Builder<TokioExecutor> {
 
 /// The response to a client beyond the limit of connections.
 pub fn refusal(why: QuotaExceeded) -> Bytes {
-    let message = match why.cause {
-        QuotaCause::Full => format!("{why}; try again soon"),
-        QuotaCause::Share | QuotaCause::Unauthenticated => why.to_string(),
-    };
+    unavailable(
+        "",
+        &match why.cause {
+            QuotaCause::Full => format!("{why}; try again soon"),
+            QuotaCause::Share | QuotaCause::Unauthenticated => why.to_string(),
+        },
+    )
+}
+
+/// The response to a client that has waited for a leader as long as it may take to log in.
+pub fn no_leader() -> Bytes {
+    unavailable("retry-after: 1\r\n", "no leader; try again")
+}
+
+/// The response to a client whose request is not read.
+fn unavailable(headers: &str, message: &str) -> Bytes {
     let length = message.len();
     format!(
-        "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n{message}"
+        "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n{headers}content-type: text/plain\r\ncontent-length: {length}\r\n\r\n{message}"
     )
     .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::session::Limits;
+
+    #[test]
+    fn request_of_a_relayed_connection_names_its_node() {
+        let service = LockService::new(Limits::default());
+        let transport = Arc::new(TransportConfig::from(Keepalive(Duration::from_secs(30))));
+        let (addr, stop) = (([10, 0, 0, 7], 40_112).into(), CancellationToken::new());
+        let peer = Peer::new(addr, Some("b".into()), transport, Weak::new(), &service, stop);
+        let session = peer.client(Wire::Grpc).open(&service);
+        let handle = session.handle();
+        assert_eq!((handle.client_info().via(), handle.origin().peer), (Some("b"), addr));
+    }
 }

@@ -17,6 +17,7 @@ pub mod scene;
 pub mod session;
 pub mod skip;
 pub mod stub;
+pub mod stub_cluster;
 pub mod words;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -26,9 +27,10 @@ pub use places::{installed, project, python};
 
 use getlockd::{
     config::Cli,
-    internal::{command::Stats, session::LockService},
+    internal::{cluster::term::Term, command::Stats, lock::SessionId, session::LockService},
     server::{Reloader, Server},
 };
+use stub_cluster::LeaderOfTwo;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpSocket, TcpStream},
@@ -73,8 +75,19 @@ impl TestServer {
         let free = "127.0.0.1:0";
         let args = ["getlockd", "--line", line, "--mysql", free, "--http", free];
         let args = args.iter().chain(flags);
-        let config = Cli::read(args).unwrap().config;
-        let server = Server::bind(&config).unwrap();
+        Self::run(Server::bind(&Cli::read(args).unwrap().config).unwrap())
+    }
+
+    /// The leader `a` of a cluster of two, for as long as this term runs.
+    pub fn leading(term: Arc<Term>, flags: &[&str]) -> Self {
+        let free = "127.0.0.1:0";
+        let args = ["getlockd", "--line", free, "--mysql", free, "--http", free];
+        let config = Cli::read(args.iter().chain(flags)).unwrap().config;
+        let cluster = Arc::new(LeaderOfTwo(term.clone()));
+        Self::run(Server::bind_as_leader(&config, cluster, term).unwrap())
+    }
+
+    fn run(server: Server) -> Self {
         let (addr, service) = (server.line_addr().unwrap(), server.service().clone());
         let (mysql, http) = (server.mysql_addr().unwrap(), server.http_addr().unwrap());
         let reloader = server.reloader();
@@ -85,6 +98,12 @@ impl TestServer {
 
     pub fn addrs(&self) -> Addrs {
         Addrs { line: self.addr, mysql: self.mysql, http: self.http }
+    }
+
+    /// Has this session look as if the node `b` relayed it.
+    pub fn relay(&self, session: u32) {
+        let handle = self.service.registry().handle(SessionId(session)).expect("a session");
+        handle.note(|client_info| client_info.via = Some("b".into()));
     }
 
     pub async fn client(&self) -> Client {

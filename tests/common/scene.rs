@@ -1,11 +1,11 @@
 //! A server with something in every field, and the words of what it answers.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Client, TestServer, http::post};
+use super::{Client, TestServer, http::post, stub_cluster::term};
 
 pub type Words = BTreeSet<String>;
 
@@ -41,13 +41,15 @@ fn flags(dir: &TempDir) -> [String; 3] {
     ["--store-anyway".to_owned(), "--store".to_owned(), file]
 }
 
-/// A server on which something is in every field.
+/// A server on which something is in every field. It leads a cluster, and another node relays the first client.
 pub async fn scene() -> (TestServer, Vec<Client>, TempDir) {
     let dir = store().await;
-    let server = TestServer::with(&flags(&dir).each_ref().map(String::as_str));
+    let term = term(Duration::from_hours(1));
+    let server = TestServer::leading(term, &flags(&dir).each_ref().map(String::as_str));
     let mut clients: Vec<_> = server.clients::<3>().await.into();
     let lease = json!({ "resourceName": "leased", "clientId": "web-1", "note": "back up" });
     assert_eq!(post(server.http, "/api/lock/acquire", &lease).await.0, 200);
+    server.relay(clients[0].id().await);
     assert_eq!(clients[0].ask("AUTH deployer x").await, "1");
     assert_eq!(clients[0].ask("GET_LOCK a 0").await, "1");
     assert_eq!(clients[1].ask("GET_LOCK b 0").await, "1");

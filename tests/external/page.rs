@@ -3,7 +3,7 @@
 //! Without a browser it is skipped; with `DRIVERS=all` in the environment that is a failure. `.ci/run`
 //! installs Debian's chromium, and playwright-core below `target/drivers`.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use crate::{
     MACHINE,
@@ -12,6 +12,7 @@ use crate::{
         http::Request,
         installed,
         skip::{NOT_INSTALLED, skip_missing},
+        stub_cluster::term,
     },
 };
 use base64::prelude::{BASE64_STANDARD, Engine};
@@ -29,7 +30,8 @@ async fn page_works_in_a_browser() {
     let _beside_others = MACHINE.read().await;
     let server = TestServer::start();
     let (users, guarded) = with_users();
-    let ports = [server.addr, server.http, guarded.addr, guarded.http];
+    let leader = TestServer::leading(term(Duration::from_hours(1)), &[]);
+    let ports = [server.addr, server.http, guarded.addr, guarded.http, leader.http];
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/external/page");
     let mut script = Command::new("node");
     script.arg("page.mjs").args(ports.map(|addr| addr.port().to_string()));

@@ -78,11 +78,11 @@ async fn history_has_the_release_cause_of_each_hold() {
 async fn schema_is_described_and_not_listed() {
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;
-    let tables = ["history", "locks", "sessions", "waiters", "why"];
+    let tables = ["history", "locks", "nodes", "sessions", "waiters", "why"];
     assert_eq!(rows(&mut a, "SHOW TABLES FROM getlockd").await, tables);
     assert_eq!(rows(&mut a, "SHOW DATABASES LIKE 'getlockd'").await, [""; 0]);
     let described = rows(&mut a, "DESCRIBE getlockd.waiters").await;
-    assert_eq!(described.len(), 11);
+    assert_eq!(described.len(), 12);
     assert!(described[0].starts_with("name | varchar(64) | NO"), "{described:?}");
     let missing = rows(&mut a, "SELECT 1 FROM getlockd.nosuch").await;
     assert_eq!(missing, ["ERROR 1146 Table 'getlockd.nosuch' doesn't exist"]);

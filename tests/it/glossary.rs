@@ -15,7 +15,7 @@ fn file(path: &str) -> String {
 }
 
 fn glossary() -> String {
-    file("protocol.md").split_once("\n## 12. Glossary").unwrap().1.to_owned()
+    file("protocol.md").split_once("\n## 13. Glossary").unwrap().1.to_owned()
 }
 
 /// A column of the table of fields: 0 has those of the line, 1 those of JSON, 2 those of proto.
@@ -57,7 +57,7 @@ async fn line_rows_use_these_words() {
     let eye = &mut clients[2];
     let mut words = keys_of_row(&eye.ask("HELLO").await);
     words.extend(keys_of_row(&eye.ask("KEEPALIVE").await));
-    for list in ["LOCKS", "WAITERS b", "WHY a", "SESSIONS", "STATS"] {
+    for list in ["LOCKS", "WAITERS b", "WHY a", "SESSIONS", "STATS", "NODES"] {
         let rows = eye.list(list).await;
         assert!(!rows.is_empty(), "{list}");
         words.extend(rows.iter().flat_map(|row| keys_of_row(row)));
@@ -95,8 +95,9 @@ async fn http_replies_use_these_words() {
     let second = clients[2].id().await - 1;
     assert_eq!(clients[2].ask(&format!("KILL {second}")).await, "1");
     let known: Words = fields(1).union(&of_the_other_service()).cloned().collect();
-    let lists = ["/api/locks", "/api/sessions", "/api/stats", "/api/lock/waiters/leased", "/api/lock/why/a"];
-    for path in lists.into_iter().chain(["/api/lock/history/b", "/api/lock/status/leased"]) {
+    let lists = ["/api/locks", "/api/sessions", "/api/stats", "/api/nodes", "/api/lock/waiters/leased"];
+    for path in lists.into_iter().chain(["/api/lock/why/a", "/api/lock/history/b", "/api/lock/status/leased"])
+    {
         let (status, body) = get(server.http, path).await;
         assert_eq!(status, 200, "{path}");
         let words = keys(&serde_json::from_str(&body).unwrap());

@@ -39,7 +39,7 @@ fn name() -> Name {
 fn client() -> Client {
     let origin =
         Origin { wire: getlockd::internal::client_info::Wire::Line, peer: ([127, 0, 0, 1], 1).into() };
-    Client { origin, gone: CancellationToken::new(), user: None }
+    Client { origin, gone: CancellationToken::new(), user: None, via: None }
 }
 
 /// Takes the lock for so long; the grant is delivered.

@@ -2,12 +2,15 @@
 
 use std::{collections::BTreeMap, fs, path::Path, process::Stdio, time::Duration};
 
-use crate::common::{
-    Client, TestServer,
-    http::{self, get},
-    installed,
-    mysql::{MySql, Reply},
-    skip::skip_missing,
+use crate::{
+    common::{
+        Client, TestServer,
+        http::{self, get},
+        installed,
+        mysql::{MySql, Reply},
+        skip::skip_missing,
+    },
+    status_port::metrics_of_a_node,
 };
 use getlockd::{
     internal::{
@@ -28,6 +31,10 @@ impl Scrape {
     async fn of(server: &TestServer) -> Self {
         let (status, page) = get(server.http, "/metrics").await;
         assert_eq!(status, 200);
+        Self::read(&page)
+    }
+
+    fn read(page: &str) -> Self {
         let samples = page.lines().filter(|line| !line.starts_with('#'));
         let sample = |line: &str| {
             let (name, value) = line.rsplit_once(' ').unwrap();
@@ -283,8 +290,8 @@ fn ops(file: &str) -> String {
 #[tokio::test]
 async fn alerts_and_dashboard_use_existing_metrics() {
     let (_folder, server) = with_store();
-    let scrape = Scrape::of(&server).await;
-    let names = scrape.names();
+    let (server, node) = (Scrape::of(&server).await, Scrape::read(&metrics_of_a_node().await));
+    let names = [server.names(), node.names()].concat();
     for file in ["alerts.yml", "alerts_test.yml", "grafana-dashboard.json"] {
         let text = ops(file);
         let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
@@ -343,8 +350,10 @@ async fn promtool(args: &[&str], input: &str) -> Option<(bool, String)> {
 async fn promtool_accepts_metrics_and_alerts() {
     let (_folder, server) = with_store();
     let (_, page) = get(server.http, "/metrics").await;
-    let calls: [(&[&str], &str); 3] = [
+    let page_of_a_node = metrics_of_a_node().await + "\n";
+    let calls: [(&[&str], &str); 4] = [
         (&["check", "metrics"], &page),
+        (&["check", "metrics"], &page_of_a_node),
         (&["check", "rules", "ops/alerts.yml"], ""),
         (&["test", "rules", "ops/alerts_test.yml"], ""),
     ];

@@ -53,7 +53,7 @@ fn name() -> Name {
 fn client_at(last: u8) -> Client {
     let origin =
         Origin { wire: getlockd::internal::client_info::Wire::Line, peer: ([127, 0, 0, last], 1).into() };
-    Client { origin, gone: CancellationToken::new(), user: None }
+    Client { origin, gone: CancellationToken::new(), user: None, via: None }
 }
 
 /// A request with an id that waits for so long.

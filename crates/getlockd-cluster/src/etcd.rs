@@ -19,10 +19,10 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::sync::mpsc;
 
 use self::{
-    failure::Failure,
+    failure::EtcdFailure,
     generated::etcdserverpb::{RangeRequest, TxnRequest, TxnResponse},
     keys::Keys,
-    members::Members,
+    members::EtcdMembers,
     url::EtcdUrl,
 };
 use crate::engine::{Beat, Change, Engine, EngineError, Leases, Look, Resign, Take, Written};
@@ -43,7 +43,7 @@ pub struct EtcdConfig {
     /// PEM of the certificate that is shown to it, and of its key.
     pub identity: Option<(Vec<u8>, Vec<u8>)>,
     /// User and password.
-    pub login: Option<Login>,
+    pub login: Option<EtcdLogin>,
     /// How long a call may take: T/8.
     pub time_limit: Duration,
     /// Whether versions are used whose members diverge.
@@ -52,16 +52,16 @@ pub struct EtcdConfig {
 
 /// A user of etcd.
 #[derive(Clone)]
-pub struct Login {
+pub struct EtcdLogin {
     /// Its name.
     pub user: String,
     /// Its password.
     pub password: String,
 }
 
-impl std::fmt::Debug for Login {
+impl std::fmt::Debug for EtcdLogin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Login").field("user", &self.user).finish_non_exhaustive()
+        f.debug_struct("EtcdLogin").field("user", &self.user).finish_non_exhaustive()
     }
 }
 
@@ -81,7 +81,7 @@ pub enum WrongCertificates {
 /// An etcd cluster, and the keys of one cluster of getlockd in it.
 #[derive(Debug)]
 pub struct Etcd {
-    members: Members,
+    members: EtcdMembers,
     keys: Keys,
 }
 
@@ -92,11 +92,11 @@ impl Etcd {
     /// [`WrongCertificates`]
     pub fn new(config: &EtcdConfig) -> Result<Self, WrongCertificates> {
         let keys = Keys::new(&config.url.prefix);
-        Ok(Self { members: Members::new(config)?, keys })
+        Ok(Self { members: EtcdMembers::new(config)?, keys })
     }
 
     /// Makes a transaction at the member whose turn it is. Not cancel-safe: dropped, nothing is known of it.
-    async fn txn(&self, request: TxnRequest) -> Result<TxnResponse, Failure> {
+    async fn txn(&self, request: TxnRequest) -> Result<TxnResponse, EtcdFailure> {
         let member = self.members.current();
         let made = member.txn(request).await;
         self.members.note(member, &made);
@@ -113,14 +113,14 @@ impl Etcd {
 
     /// Makes a write that depends on nothing. Not cancel-safe: dropped, it may be made or not.
     async fn put(&self, request: TxnRequest) -> Result<(), EngineError> {
-        self.txn(request).await.map(|_| ()).map_err(Failure::of_read)
+        self.txn(request).await.map(|_| ()).map_err(EtcdFailure::of_read)
     }
 }
 
 impl Engine for Etcd {
     fn look(&self) -> BoxFuture<'_, Result<Look, EngineError>> {
         let request = txn::look(&self.keys);
-        async { self.txn(request).await.map(txn::looked).map_err(Failure::of_read) }.boxed()
+        async { self.txn(request).await.map(txn::looked).map_err(EtcdFailure::of_read) }.boxed()
     }
 
     fn take(&self, take: Take) -> BoxFuture<'_, Written> {
@@ -152,7 +152,7 @@ impl Engine for Etcd {
                 let read = member.range(request, PAGE_TIME).await;
                 self.members.note(member, &read);
                 let page = read.map_err(|failure| match failure {
-                    Failure::Compacted => EngineError::Compacted(revision),
+                    EtcdFailure::Compacted => EngineError::Compacted(revision),
                     other => other.of_read(),
                 })?;
                 let Some(last) = page.kvs.last() else { return Ok(leases) };

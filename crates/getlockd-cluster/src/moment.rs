@@ -37,6 +37,7 @@ impl Moment {
     }
 
     /// So much later.
+    #[must_use]
     pub fn after(self, time: Duration) -> Self {
         Self { boot: self.boot.saturating_add(time), raw: self.raw.saturating_add(time) }
     }

@@ -1,11 +1,29 @@
 //! The state machine of the seat: no I/O, no clock of its own, no random numbers.
 //!
-//! It is told what happened and when, and answers what to do. One try to write is under way at a time.
+//! It is told what happened and when, and answers what to do. One try to write is under way at a time: each of
+//! [`Action::Look`], [`Action::Take`], [`Action::Beat`] and [`Action::Resign`] is answered by exactly one event, and until
+//! then no other of them comes.
+//!
+//! A node is a candidate, which follows the leader and may take the seat (`candidate`); or it leads (`leading`), until
+//! it has no time left or hands over (`draining`). What it saw of the engine, and since when, is its `sight`.
+//!
+//! An engine that was restored from a backup has lower terms again. No node follows a lower term than the highest that it
+//! saw, until that one must have ended: then it waits as for any record, follows who lives, or takes the seat, and the new
+//! term is what it is. Relays that serve under the higher term have cut by then. A client that remembers the higher term
+//! refuses the new one until it forgets: that is what it remembers it for.
+
+mod candidate;
+mod draining;
+mod leading;
+mod sight;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
+use self::{candidate::Candidate, leading::Leading, sight::Sight};
 use crate::{
-    engine::{Look, Written},
+    engine::{Look, Versioned, Written},
     moment::Moment,
     record::{BeatRecord, Floors, Leader, SeatRecord},
 };
@@ -32,9 +50,9 @@ pub enum Event {
     /// Time went on. Expected each 50 ms; a gap longer than T/5 counts as a pause of the machine.
     Tick,
     /// A watch, or the first look of one, reported the seat.
-    SeatSeen(Option<crate::engine::Versioned>),
+    SeatSeen(Option<Versioned>),
     /// The same of the beat.
-    BeatSeen(Option<crate::engine::Versioned>),
+    BeatSeen(Option<Versioned>),
     /// The answer to [`Action::Look`]; none if there was none.
     Looked(Option<Look>),
     /// The answer to [`Action::Take`].
@@ -78,7 +96,7 @@ pub enum Action {
         /// The beat that is written with it.
         beat: BeatRecord,
     },
-    /// Try a beat. The driver adds the floors, [`crate::driver::AHEAD`] above the last numbers given.
+    /// Try a beat. The driver adds the floors, [`crate::record::AHEAD`] above the last numbers given.
     Beat {
         /// The term.
         term: u64,
@@ -121,6 +139,8 @@ pub enum Action {
     Hold,
     /// They go on.
     Release,
+    /// The drain begins: no new sessions, and every lease is written.
+    Drain,
     /// Sockets close, those of holders first: the term is about to end.
     StepDown(&'static str),
     /// The term is over: nothing is told under it, and what is in memory is dropped. Nothing is deleted from the engine.
@@ -129,41 +149,190 @@ pub enum Action {
     Follow(u64, Leader),
     /// Nobody leads, as far as is known: connections are parked.
     Nobody,
-    /// The seat is resigned, or the time is over in which it could be: the process may end.
+    /// The drain is over: the seat is resigned, or lost, or was never held. A process that exits may end.
     Resigned,
+    /// The time of day is more than a year ahead of the floor of tokens, and was not used: it is wrong, or the floor is.
+    ClockIgnored {
+        /// The time of day.
+        wall_micros: u64,
+        /// The floor from which tokens go on.
+        floor: u64,
+    },
 }
 
 /// The machine.
-#[derive(Debug)]
 pub struct Seat {
-    // SEAT fills this in.
-    _config: SeatConfig,
+    config: SeatConfig,
+    nonces: Nonces,
+    holders: usize,
+    sight: Sight,
+    state: State,
+    /// The try that waits for its answer.
+    flight: Option<Flight>,
+    last_step: Option<Moment>,
+    /// The process is to end: no seat is taken any more.
+    exits: bool,
+    shown: ToldRole,
+    actions: Vec<Action>,
 }
 
 /// Where the nonces of tries come from.
 pub type Nonces = Box<dyn FnMut() -> String + Send>;
 
+#[derive(Debug)]
+enum State {
+    Candidate(Box<Candidate>),
+    Leading(Box<Leading>),
+    /// It takes no seat any more.
+    Retired,
+}
+
+/// A try that waits for its answer.
+#[derive(Debug)]
+enum Flight {
+    Take(TakeTry),
+    /// It was not answered: does it stand there?
+    Look(TakeTry),
+    Beat {
+        term: u64,
+        n: u64,
+        sent: Moment,
+        with_leases: bool,
+    },
+    Resign {
+        term: u64,
+    },
+}
+
+/// A try to take the seat.
+#[derive(Clone, Debug)]
+struct TakeTry {
+    /// Its nonce is of this try alone.
+    seat: Leader,
+    sent: Moment,
+    first: Floors,
+}
+
+/// The role that was told last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum ToldRole {
+    Nobody,
+    Follows(u64),
+    Leads,
+}
+
 impl Seat {
     /// A node that has seen nothing yet.
-    pub fn new(config: SeatConfig, _nonces: Nonces) -> Self {
-        Self { _config: config }
+    pub fn new(config: SeatConfig, nonces: Nonces) -> Self {
+        Self {
+            config,
+            nonces,
+            holders: 0,
+            sight: Sight::default(),
+            state: State::Candidate(Box::default()),
+            flight: None,
+            last_step: None,
+            exits: false,
+            shown: ToldRole::Nobody,
+            actions: Vec::new(),
+        }
     }
 
-    /// One step.
-    pub fn step(&mut self, _now: Now, _event: Event) -> Vec<Action> {
-        Vec::new()
+    /// One step. Time is looked at first: an answer that comes after the end of a term does not bring it back.
+    pub fn step(&mut self, now: Now, event: Event) -> Vec<Action> {
+        self.note_pause(now.moment);
+        self.end_if_over(now.moment);
+        self.take_in(now.moment, event);
+        self.go_on(now);
+        self.show_role();
+        std::mem::take(&mut self.actions)
+    }
+
+    fn take_in(&mut self, now: Moment, event: Event) {
+        match event {
+            Event::Tick => {}
+            Event::SeatSeen(seat) => self.seat_seen(seat, now),
+            Event::BeatSeen(beat) => self.sight.saw_beat(beat, now),
+            Event::Looked(look) => self.looked(look, now),
+            Event::TakeEnded(written) => self.take_ended(written, now),
+            Event::BeatEnded(written) => self.beat_ended(written, now),
+            Event::ResignEnded(written) => self.resign_ended(written, now),
+            Event::Restored => self.restored(),
+            Event::RestoreFailed => self.restore_failed(),
+            Event::WritesWaiting => self.writes_waiting(),
+            Event::NumbersRunOut => self.numbers_run_out(),
+            Event::Drain { exits, successor } => self.drain(exits, successor),
+            Event::Drained => self.drained(),
+            Event::AllTold => self.all_told(),
+        }
+    }
+
+    fn go_on(&mut self, now: Now) {
+        match self.state {
+            State::Candidate(_) => self.stand(now),
+            State::Leading(_) => self.lead(now.moment),
+            State::Retired => {}
+        }
+    }
+
+    fn seat_seen(&mut self, seat: Option<Versioned>, now: Moment) {
+        let is_later = |term| seat.as_ref().is_some_and(|seat| seat.revision > term);
+        let lost = matches!(&self.state, State::Leading(leading) if is_later(leading.term));
+        self.sight.saw_seat(seat, now);
+        if lost {
+            self.lose(LOST, now);
+        }
+    }
+
+    /// Tells who leads, if that is another than was told last.
+    fn show_role(&mut self) {
+        let leader = match self.state {
+            State::Leading(_) => return,
+            State::Candidate(_) => self.sight.leader(&self.config.leader),
+            State::Retired => None,
+        };
+        let role = leader.map_or(ToldRole::Nobody, |(term, _)| ToldRole::Follows(term));
+        if role != self.shown {
+            self.actions
+                .push(leader.map_or(Action::Nobody, |(term, leader)| Action::Follow(term, leader.clone())));
+            self.shown = role;
+        }
     }
 
     /// How many holders are to be told at the end of the term: closing begins earlier by 25 us for each.
-    pub fn set_holders(&mut self, _holders: usize) {}
+    pub fn set_holders(&mut self, holders: usize) {
+        self.holders = holders;
+    }
 
-    /// What the node knows of the seat.
+    /// What the node knows of the seat; none if it has seen none, or if there is none.
     pub fn seen(&self) -> Option<&SeatRecord> {
-        None
+        self.sight.record()
+    }
+
+    /// Whether another process leads that has this node's name or address, so that this one cannot relay to it.
+    pub fn has_namesake(&self) -> bool {
+        matches!(self.state, State::Candidate(_)) && self.sight.has_namesake(&self.config.leader)
+    }
+
+    /// What stood in the seat before that.
+    pub fn seen_before(&self) -> Option<&SeatRecord> {
+        self.sight.before()
     }
 
     /// The share of T that a term serves after the send of a beat: 0.9.
     pub fn serving_time(ttl: Duration) -> Duration {
         ttl * 9 / 10
+    }
+}
+
+/// Another node has the seat, or the seat is gone.
+const LOST: &str = "the seat was taken by another node, or is gone";
+
+/// Why a term ends that was drained.
+const DRAINED: &str = "drained";
+
+impl std::fmt::Debug for Seat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Seat").field("state", &self.state).field("sight", &self.sight).finish_non_exhaustive()
     }
 }

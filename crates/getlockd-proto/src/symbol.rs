@@ -33,7 +33,7 @@ pub enum Symbol {
     LimitDiffers,
     /// The server is stopping.
     Shutdown,
-    /// The server cannot write its lease store. Try again later.
+    /// The server cannot write its lease store, or nobody leads its cluster. Try again later.
     Unavailable,
     /// The session has not logged in, or the login is wrong.
     Auth,

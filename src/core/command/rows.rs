@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use crate::{
     core::{
         client_info::{ClientInfo, Origin},
+        cluster::ClusterStatus,
         lock::{HoldKey, Mode, Paged, SessionId, Token, WaiterKey},
         session::ShownName,
         store::{DurableLease, StoreReport},
@@ -49,6 +50,11 @@ impl LockRow {
     /// What its holder says for people.
     pub fn note(&self) -> Option<&str> {
         self.client_info.as_ref()?.note()
+    }
+
+    /// The node that relays its holder's connection.
+    pub fn via(&self) -> Option<&str> {
+        self.client_info.as_ref()?.via()
     }
 
     /// For how long its holder has sent no command; none if the session ended meanwhile.
@@ -139,6 +145,8 @@ pub struct Stats {
     pub memory: usize,
     /// How many they may be.
     pub max_memory: usize,
+    /// The cluster that this server leads; none on a server alone.
+    pub cluster: Option<ClusterStatus>,
 }
 
 /// What a store has.

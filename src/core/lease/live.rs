@@ -274,7 +274,7 @@ impl Lease {
         let wanted = term.promised();
         // What the store has stays true, however short: after a stop in good order the next start does not wait.
         let durability = durability.filter(|durability| {
-            (wanted.ttl > durability.grace || term.may_be_stored)
+            (term.may_be_stored || wanted.ttl > durability.unwritten.longest())
                 && !term.stored.is_some_and(|stored| stored.covers(wanted))
         });
         let ahead = durability.map(|durability| {

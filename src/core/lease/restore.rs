@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use crate::core::{
         client_info::{Origin, Wire},
-        lease::{Bounds, Client, Key, LeaseError, LeaseNames, Secret},
+        lease::{Bounds, Client, Key, LeaseError, LeaseNames, Secret, Unwritten},
         lock::{Mode, SessionId},
         session::{Limits, LockService, Locks, Principal, first_page},
         store::{Floors, NotWritten, StoreWriter},
@@ -150,7 +150,8 @@ mod tests {
         let service = LockService::with_store(Limits::default(), users, floors, Some(writer.clone()));
         let bounds = Bounds { min: Duration::ZERO, max: 2 * TTL, count: 1 };
         let request_key = Secret::random().unwrap();
-        let durability = Durability { writer: writer.clone(), grace: Duration::ZERO, request_key };
+        let durability =
+            Durability { writer: writer.clone(), unwritten: Unwritten::UpTo(Duration::ZERO), request_key };
         (Leases::with_store(service, bounds, TaskTracker::new(), Some(durability)), writer)
     }
 
@@ -242,7 +243,12 @@ mod tests {
         let leases = vec![stored("a", 1), stored("b", 2), stored("c", 3)];
         let (server, _) = server(&leases, None);
         assert_eq!(server.restore(leases, Some(BOOT)), 3);
-        let client = Client { origin: ORIGIN, gone: tokio_util::sync::CancellationToken::new(), user: None };
+        let client = Client {
+            origin: ORIGIN,
+            gone: tokio_util::sync::CancellationToken::new(),
+            user: None,
+            via: None,
+        };
         assert!(server.reserve(&client).is_err(), "no more are granted");
     }
 

@@ -52,7 +52,8 @@ impl Scene {
             writer.clone().run(Arc::new(SlowStore(sender)), Arc::new(|| Floors { token: 1, session: 0 })),
         );
         let request_key = Secret::random().unwrap();
-        let durability = Durability { writer, grace: Duration::from_secs(1), request_key };
+        let durability =
+            Durability { writer, unwritten: Unwritten::UpTo(Duration::from_secs(1)), request_key };
         let bounds = Bounds { min: Duration::ZERO, max: Duration::from_hours(1), count: 1 };
         let leases = Leases::with_store(service.clone(), bounds, TaskTracker::new(), Some(durability));
         let open = || service.open(Origin { wire: Wire::Line, peer: ([127, 0, 0, 1], 1).into() });

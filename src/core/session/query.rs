@@ -8,6 +8,7 @@ use super::{Handle, LockService, Principal, Session};
 use crate::{
     core::{
         client_info::{ClientInfo, Origin},
+        cluster::NodeRow,
         command::{Answer, Error, LockRow, SessionRow, StoredLeaseRow, StoredLeases, WaiterRow, WhyRow},
         lock::{
             Hold, HoldKey, LockInfo, Page, Paged, SessionId, Token, Truncated, WaiterInfo, WaiterKey, WhyStep,
@@ -261,6 +262,18 @@ impl Query for History {
             rows.drain(..behind);
         }
         Paged { total, ..Paged::first(rows, self.page.limit) }
+    }
+}
+
+/// `NODES`: the nodes of the cluster that this server leads; none on a server alone.
+#[derive(Clone, Copy, Debug)]
+pub struct Nodes;
+
+impl Query for Nodes {
+    type Answer = Vec<NodeRow>;
+
+    fn answer(&self, service: &LockService, _: Principal<'_>) -> Vec<NodeRow> {
+        service.cluster().map(|cluster| cluster.status().nodes).unwrap_or_default()
     }
 }
 

@@ -104,7 +104,8 @@ impl Registry {
         self.live.lock().handles.values().cloned().collect()
     }
 
-    pub(super) fn handle(&self, id: SessionId) -> Option<Arc<Handle>> {
+    /// The session with this number, if it lives.
+    pub fn handle(&self, id: SessionId) -> Option<Arc<Handle>> {
         self.live.lock().handles.get(&id).cloned()
     }
 
@@ -130,6 +131,20 @@ impl Registry {
     /// Whether the server has been told to stop.
     pub fn is_draining(&self) -> bool {
         self.live.lock().is_draining
+    }
+
+    /// Tells every session to end now, those that hold locks before all others: others wait for what they have.
+    pub(crate) fn end_holders_first(&self) {
+        let live = self.live.lock();
+        for is_holder in [true, false] {
+            let sessions = live.handles.values().filter(|handle| (handle.holds() > 0) == is_holder);
+            sessions.for_each(|handle| handle.end(EndReason::Shutdown));
+        }
+    }
+
+    /// How many sessions hold locks.
+    pub(crate) fn holders(&self) -> usize {
+        self.live.lock().handles.values().filter(|handle| handle.holds() > 0).count()
     }
 
     /// Tells every session to end now.

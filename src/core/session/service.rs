@@ -225,6 +225,7 @@ impl LockService {
             uptime: self.started.elapsed(),
             memory: self.memory.used(),
             max_memory: self.memory.limit(),
+            cluster: self.cluster.as_ref().map(|cluster| cluster.status()),
         }
     }
 

@@ -296,7 +296,7 @@ impl StoreWriter {
         let mut floors = self.first_floors;
         loop {
             self.wake.notified().await;
-            let moved = floors.moved(last());
+            let moved = if store.has_floors() { floors.moved(last()) } else { None };
             let (changes, waiting, closing) = self.take();
             if !changes.is_empty() || moved.is_some() {
                 let target = moved.unwrap_or(floors);
@@ -314,8 +314,9 @@ impl StoreWriter {
                     }
                 }
                 floors = target;
-                self.token_ceiling.store(floors.token, Ordering::Release);
-                self.session_ceiling.store(floors.session.into(), Ordering::Release);
+                if moved.is_some() {
+                    self.set_ceiling(floors);
+                }
             }
             if let Some(Quiet(is_quiet)) = closing {
                 self.end();
@@ -326,6 +327,12 @@ impl StoreWriter {
                 return self.closed.cancel();
             }
         }
+    }
+
+    /// Numbers below these may be given from now on.
+    pub fn set_ceiling(&self, floors: Floors) {
+        self.token_ceiling.store(floors.token, Ordering::Release);
+        self.session_ceiling.store(floors.session.into(), Ordering::Release);
     }
 
     fn take(&self) -> (Vec<(Key, LeaseChange)>, Vec<PendingCommit>, Option<Quiet>) {

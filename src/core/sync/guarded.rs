@@ -67,6 +67,8 @@ pub(crate) enum Rank {
     Throttle,
     /// Certificates and keys.
     Certificates,
+    /// The relays of a leader's term.
+    Relays,
     /// The charge of one HTTP request.
     RequestCharge,
     /// The counts of log lines. Last, since a line may be logged while any other is held.

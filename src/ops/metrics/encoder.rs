@@ -87,6 +87,23 @@ impl Encoder<'_> {
         times.iter().try_for_each(|(value, times)| encode(metric.encode_family(&[(label, *value)])?, times))
     }
 
+    /// A histogram whose buckets count all that are within their bound, as they are kept elsewhere.
+    pub(super) fn histogram_up_to(
+        &mut self,
+        name: &str,
+        help: &str,
+        (count, sum): (u64, f64),
+        up_to: impl IntoIterator<Item = (f64, u64)>,
+    ) -> fmt::Result {
+        let mut below = 0;
+        let buckets = up_to.into_iter().chain([(f64::INFINITY, count)]);
+        let buckets: Vec<_> = buckets
+            .map(|(bound, within)| (bound, within.saturating_sub(std::mem::replace(&mut below, within))))
+            .collect();
+        let mut metric = self.start(name, help, MetricType::Histogram)?;
+        metric.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+    }
+
     fn start<'s>(
         &'s mut self,
         name: &'s str,

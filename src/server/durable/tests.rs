@@ -29,7 +29,7 @@ use super::{OpenStore, first_numbers};
 use crate::{
     core::{
         clock::simulated::{self, Clocks},
-        lease::{Bounds, Durability, Leases},
+        lease::{Bounds, Durability, Leases, Unwritten},
         mutants::Bug,
         session::{Limits, LockService},
     },
@@ -129,7 +129,8 @@ impl Machine {
         let writer = store.writer.clone();
         let service = LockService::with_store(Limits::DEFAULT, None, store.floors, Some(writer.clone()));
         let bounds = Bounds { min: Duration::from_millis(1), max: Duration::from_hours(1), count: 1_000_000 };
-        let durability = Durability { writer, grace, request_key: store.request_key.clone() };
+        let durability =
+            Durability { writer, unwritten: Unwritten::UpTo(grace), request_key: store.request_key.clone() };
         let leases = Leases::with_store(service.clone(), bounds, TaskTracker::new(), Some(durability));
         store.recover(&service, &leases).await;
         Arc::new(Scene { leases, disk, ledger: self.ledger.clone(), store })

@@ -83,6 +83,13 @@ pub struct RenewResponse {
     /// session waits.
     #[prost(uint64, optional, tag = "4")]
     pub first_waited_ms: ::core::option::Option<u64>,
+    /// For how long the node that answers leads without hearing from the engine again, in milliseconds, counted from when the
+    /// client sent the call. The lease outlives it. Only in a cluster.
+    #[prost(uint64, optional, tag = "5")]
+    pub left_ms: ::core::option::Option<u64>,
+    /// The term of the node that answers. An answer of a lower term than an earlier one is of no value. Only in a cluster.
+    #[prost(uint64, optional, tag = "6")]
+    pub term: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReleaseRequest {
@@ -184,6 +191,9 @@ pub struct Lock {
     /// Of a permit, how many may hold the lock together.
     #[prost(uint32, optional, tag = "15")]
     pub limit: ::core::option::Option<u32>,
+    /// The node that relays the connection of the session. Absent if it relays none.
+    #[prost(string, optional, tag = "16")]
+    pub via: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WaitersRequest {
@@ -240,6 +250,9 @@ pub struct Waiter {
     /// Of a permit, how many may hold the lock together.
     #[prost(uint32, optional, tag = "10")]
     pub limit: ::core::option::Option<u32>,
+    /// The node that relays the connection of the session. Absent if it relays none.
+    #[prost(string, optional, tag = "11")]
+    pub via: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WhyRequest {
@@ -395,6 +408,9 @@ pub struct Session {
     /// Whether the store brought the lease back after a restart, and its client has not been heard of since.
     #[prost(bool, tag = "13")]
     pub restored: bool,
+    /// The node that relays the connection of the session. Absent if it relays none.
+    #[prost(string, optional, tag = "14")]
+    pub via: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StatsRequest {}
@@ -433,6 +449,51 @@ pub struct StatsResponse {
     /// The limit of `memory`, in bytes (--max-memory).
     #[prost(uint64, tag = "11")]
     pub max_memory: u64,
+    /// What the node that answers is: `leader`. Only in a cluster, as are the next three.
+    #[prost(string, optional, tag = "12")]
+    pub role: ::core::option::Option<::prost::alloc::string::String>,
+    /// Its name.
+    #[prost(string, optional, tag = "13")]
+    pub node: ::core::option::Option<::prost::alloc::string::String>,
+    /// Its term.
+    #[prost(uint64, optional, tag = "14")]
+    pub term: ::core::option::Option<u64>,
+    /// When it began to lead, in milliseconds since 1970, by its clock.
+    #[prost(int64, optional, tag = "15")]
+    pub leader_since_ms: ::core::option::Option<i64>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodesRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NodesResponse {
+    /// The nodes, by name.
+    #[prost(message, repeated, tag = "1")]
+    pub nodes: ::prost::alloc::vec::Vec<Node>,
+}
+/// A node of a cluster.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Node {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    /// What it does: `leader`, `follower`, or `lost` if it was not heard of for three times the cluster's time to live.
+    #[prost(string, tag = "2")]
+    pub role: ::prost::alloc::string::String,
+    /// Where the other nodes reach it.
+    #[prost(string, tag = "3")]
+    pub address: ::prost::alloc::string::String,
+    /// The version of its program.
+    #[prost(string, tag = "4")]
+    pub version: ::prost::alloc::string::String,
+    /// When its process began, in milliseconds since 1970, by its clock.
+    #[prost(int64, tag = "5")]
+    pub started_at_ms: i64,
+    /// How long ago it was heard of, in milliseconds.
+    #[prost(uint64, tag = "6")]
+    pub seen_ms: u64,
+    /// The number of connections that it relays to the leader.
+    #[prost(uint64, tag = "7")]
+    pub relayed: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KillRequest {
@@ -581,6 +642,10 @@ pub struct HoldResponse {
     /// Only with a result of 0 of several locks: the first of them that was not to be had at the end.
     #[prost(string, optional, tag = "8")]
     pub in_the_way: ::core::option::Option<::prost::alloc::string::String>,
+    /// Only in the answer to Keepalive, and only in a cluster: the term of the leader that answers. An answer of a lower term
+    /// than an earlier one is of no value.
+    #[prost(uint64, optional, tag = "9")]
+    pub term: ::core::option::Option<u64>,
     /// Another session waits for a lock of this stream. Such a message is no response to a request, and has no other field.
     /// It comes only after Events, between responses.
     #[prost(message, optional, tag = "20")]
@@ -1049,6 +1114,25 @@ pub mod locks_client {
             req.extensions_mut().insert(GrpcMethod::new("getlockd.v1.Locks", "Stats"));
             self.inner.unary(req, path, codec).await
         }
+        /// Lists the nodes of the cluster by name; none on a server alone.
+        pub async fn nodes(
+            &mut self,
+            request: impl tonic::IntoRequest<super::NodesRequest>,
+        ) -> std::result::Result<tonic::Response<super::NodesResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/getlockd.v1.Locks/Nodes");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("getlockd.v1.Locks", "Nodes"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Ends a session, or cancels its wait. When the call returns, the session has ended and its locks have passed on.
         /// NOT_FOUND: no session has this number, or the user may not know of it.
         pub async fn kill(
@@ -1199,6 +1283,11 @@ pub mod locks_server {
             &self,
             request: tonic::Request<super::StatsRequest>,
         ) -> std::result::Result<tonic::Response<super::StatsResponse>, tonic::Status>;
+        /// Lists the nodes of the cluster by name; none on a server alone.
+        async fn nodes(
+            &self,
+            request: tonic::Request<super::NodesRequest>,
+        ) -> std::result::Result<tonic::Response<super::NodesResponse>, tonic::Status>;
         /// Ends a session, or cancels its wait. When the call returns, the session has ended and its locks have passed on.
         /// NOT_FOUND: no session has this number, or the user may not know of it.
         async fn kill(
@@ -1734,6 +1823,49 @@ pub mod locks_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = StatsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/getlockd.v1.Locks/Nodes" => {
+                    #[allow(non_camel_case_types)]
+                    struct NodesSvc<T: Locks>(pub Arc<T>);
+                    impl<T: Locks> tonic::server::UnaryService<super::NodesRequest>
+                    for NodesSvc<T> {
+                        type Response = super::NodesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::NodesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Locks>::nodes(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = NodesSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

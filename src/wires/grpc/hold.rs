@@ -40,6 +40,7 @@ use crate::{
         session::{Acquiring, Handle, Releasing, Session, Waiting, Woken},
     },
     name::Name,
+    net::{Left, TransportConfig},
     wires::web::{deadline_exceeded, is_unreadable, millis},
 };
 
@@ -100,8 +101,8 @@ impl Stream for ReplyStream {
 
 /// The limits of a stream.
 pub(super) struct StreamTerms {
-    /// How long a silent client keeps what it holds.
-    pub(super) left: Duration,
+    /// It tells, at each question, how long a silent client keeps what it holds.
+    pub(super) transport: Arc<TransportConfig>,
     /// The deadline of the whole stream, if the client has set one.
     pub(super) deadline: Option<Duration>,
 }
@@ -145,7 +146,7 @@ pub(super) async fn hold(
     leases: Arc<Leases>,
     requests: Streaming<HoldRequest>,
     replies: Replies,
-    StreamTerms { left, deadline }: StreamTerms,
+    StreamTerms { transport, deadline }: StreamTerms,
 ) {
     // Reserved now, since the channel may be full of unread replies when the stream ends.
     let Ok(last_reply) = replies.clone().reserve_owned().await else { return };
@@ -155,7 +156,7 @@ pub(super) async fn hold(
         charge: Charge::default(),
         budget: session.budget(),
     };
-    let mut stream = HoldCall { session, leases, requests, replies, left };
+    let mut stream = HoldCall { session, leases, requests, replies, transport };
     let end = tokio::select! {
         Err(end) = stream.serve() => end,
         () = passed(deadline) => StreamEnd::Late,
@@ -190,8 +191,7 @@ struct HoldCall {
     leases: Arc<Leases>,
     requests: RequestStream,
     replies: Replies,
-    /// How long a silent client keeps what it holds.
-    left: Duration,
+    transport: Arc<TransportConfig>,
 }
 
 /// The requests of a stream.
@@ -209,11 +209,11 @@ impl RequestStream {
     /// would count against all streams of the connection. What it keeps is bounded. Keepalives are answered at once.
     ///
     /// Cancel-safe: no request is lost.
-    async fn read_ahead(&mut self, left: Duration, replies: &Replies) -> StreamEnd {
+    async fn read_ahead(&mut self, transport: &TransportConfig, replies: &Replies) -> StreamEnd {
         loop {
             match self.stream.message().await {
                 Ok(Some(HoldRequest { command: Some(Command::Keepalive(_)) })) => {
-                    if replies.try_send(Reply::of(Ok(keepalive(left)))).is_err() {
+                    if replies.try_send(Reply::of(Ok(keepalive(transport.left())))).is_err() {
                         return StreamEnd::SentTooMuch;
                     }
                 }
@@ -288,7 +288,7 @@ impl HoldCall {
             biased;
             sent = self.replies.send(reply) => sent.map_err(|_| StreamEnd::Left),
             ending = self.session.handle().ended() => Err(StreamEnd::Ended(ending)),
-            end = self.requests.read_ahead(self.left, &self.replies) => Err(end),
+            end = self.requests.read_ahead(&self.transport, &self.replies) => Err(end),
         }
     }
 
@@ -317,7 +317,7 @@ impl HoldCall {
                 self.session.introduce(client, Some(note)).map(|()| Some(1))
             }
             StreamRequest::Events(is_on) => self.session.listen(is_on).map(|()| Some(1)),
-            StreamRequest::Keepalive => return Ok(Reply::of(Ok(keepalive(self.left)))),
+            StreamRequest::Keepalive => return Ok(Reply::of(Ok(keepalive(self.transport.left())))),
             StreamRequest::Refused(refusal) => return Ok(Reply::of(Ok(refusal.into()))),
         };
         Ok(Reply::of(Ok(number_response(number, None, since))))
@@ -336,7 +336,7 @@ impl HoldCall {
                 biased;
                 ending = handle.ended() => StreamEnd::Ended(ending),
                 () = self.replies.closed() => StreamEnd::Left,
-                end = self.requests.read_ahead(self.left, &self.replies) => end,
+                end = self.requests.read_ahead(&self.transport, &self.replies) => end,
             }
         };
         let answer = self.leases.lease_lock(&mut self.session, name, ttl, gone).await?;
@@ -359,7 +359,7 @@ impl HoldCall {
         let answer = match self.session.acquire(request) {
             Acquiring::Done(answer) => answer,
             Acquiring::Waiting(waiting) => {
-                wait_for_lock(waiting, &mut self.requests, &self.replies, self.left).await?
+                wait_for_lock(waiting, &mut self.requests, &self.replies, &self.transport).await?
             }
         };
         Ok(self.acquired(answer, &name, since))
@@ -377,7 +377,7 @@ impl HoldCall {
         let answer = match self.session.acquire_several(request) {
             Acquiring::Done(answer) => answer,
             Acquiring::Waiting(waiting) => {
-                wait_for_lock(waiting, &mut self.requests, &self.replies, self.left).await?
+                wait_for_lock(waiting, &mut self.requests, &self.replies, &self.transport).await?
             }
         };
         Ok(self.acquired(answer, &first, since))
@@ -416,7 +416,7 @@ async fn wait_for_lock(
     waiting: Waiting<'_>,
     requests: &mut RequestStream,
     replies: &Replies,
-    left: Duration,
+    transport: &TransportConfig,
 ) -> Result<Answer<AcquireAnswer>, StreamEnd> {
     let handle = waiting.handle();
     tokio::select! {
@@ -424,7 +424,7 @@ async fn wait_for_lock(
         answer = waiting.finish() => answer.map_err(StreamEnd::Ended),
         ending = ended_or_told(handle, replies) => Err(StreamEnd::Ended(ending)),
         () = replies.closed() => Err(StreamEnd::Left),
-        end = requests.read_ahead(left, replies) => Err(end),
+        end = requests.read_ahead(transport, replies) => Err(end),
     }
 }
 
@@ -454,8 +454,8 @@ async fn ended_or_told(handle: &Handle, replies: &Replies) -> EndReason {
     }
 }
 
-fn keepalive(left: Duration) -> HoldResponse {
-    HoldResponse { left_ms: Some(millis(left)), ..HoldResponse::default() }
+fn keepalive(Left { time, term }: Left) -> HoldResponse {
+    HoldResponse { left_ms: Some(millis(time)), term, ..HoldResponse::default() }
 }
 
 /// A request, checked when it arrives: a refusal is smaller than a message that waits to be refused.

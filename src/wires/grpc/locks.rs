@@ -11,20 +11,22 @@ use super::{
     hold, lock_mode, mode, moment, name, names,
     proto::{
         AcquireRequest, AcquireResponse, EndedHold, HistoryRequest, HistoryResponse, HoldRequest,
-        KillRequest, KillResponse, ListRequest, ListResponse, Lock, ReleaseRequest, ReleaseResponse,
-        RenewRequest, RenewResponse, Session as SessionMessage, SessionsRequest, SessionsResponse,
-        StatsRequest, StatsResponse, StatusRequest, StatusResponse, Step, Waiter, WaitersRequest,
-        WaitersResponse, WatchRequest, WatchResponse, WhyRequest, WhyResponse, locks_server::Locks,
+        KillRequest, KillResponse, ListRequest, ListResponse, Lock, Node, NodesRequest, NodesResponse,
+        ReleaseRequest, ReleaseResponse, RenewRequest, RenewResponse, Session as SessionMessage,
+        SessionsRequest, SessionsResponse, StatsRequest, StatsResponse, StatusRequest, StatusResponse, Step,
+        Waiter, WaitersRequest, WaitersResponse, WatchRequest, WatchResponse, WhyRequest, WhyResponse,
+        locks_server::Locks,
     },
     since_1970, watch,
 };
 use crate::{
     core::{
         client_info::{ClientInfo, Wire},
+        cluster::{NodeRole, NodeRow},
         command::{Error, LockRow, SessionRow, Stats, WaiterRow, WhyRow},
         lease::{Grant, LeaseRequest, NotSecret, Renewed, RequestId, Secret},
         lock::{Page, Paged, SessionId, Truncated},
-        session::{self, History, HoldersOf, LockService, Query, Session, Sessions, Waiters, Why},
+        session::{self, History, HoldersOf, LockService, Nodes, Query, Session, Sessions, Waiters, Why},
         stats::PastHold,
     },
     wires::web::{self, AppState, ResponseGuard, deadline, message, millis, peer_of, release_charge},
@@ -78,11 +80,14 @@ impl Locks for LocksService {
         let (key, ttl) = (secret(&body.lease_token)?.key(), body.ttl_ms.map(Duration::from_millis));
         let Renewed { ends, token, waiters, first_waited } =
             self.0.leases.renew(&key, &name(&body.name)?, ttl, peer.principal()).await?;
+        let (left, term) = peer.leader_left().unzip();
         Ok(Response::new(RenewResponse {
             expires_at_ms: moment(ends),
             fencing_token: token,
             waiters: waiters as u64,
             first_waited_ms: first_waited.map(millis),
+            left_ms: left.map(millis),
+            term,
         }))
     }
 
@@ -143,6 +148,11 @@ impl Locks for LocksService {
         Ok(message(StatsResponse::from(stats), None))
     }
 
+    async fn nodes(&self, request: Request<NodesRequest>) -> Result<Response<NodesResponse>, Status> {
+        let nodes = self.query(&request, &Nodes)?.into_iter().map(Node::from).collect();
+        Ok(message(NodesResponse { nodes }, None))
+    }
+
     async fn kill(&self, request: Request<KillRequest>) -> Result<Response<KillResponse>, Status> {
         let KillRequest { session: id, cancel_wait, reason } = request.get_ref();
         let (id, mut session) = (SessionId(*id), self.session(&request)?);
@@ -165,13 +175,13 @@ impl Locks for LocksService {
         let client = peer.client(Wire::Grpc);
         let AppState { service, leases } = &self.0;
         let reservation = leases.reserve(&client)?;
-        let (left, budget) = (peer.left().time, peer.budget().clone());
+        let (transport, budget) = (peer.transport().clone(), peer.budget().clone());
         // A stream may last for hours: from here on it counts among the leases, not as a request in flight.
         release_charge(request.extensions());
         let session = client.open(service);
         session.share(&budget);
         let (replies, stream) = tokio::sync::mpsc::channel(hold::UNSENT + 1);
-        let terms = hold::StreamTerms { left, deadline };
+        let terms = hold::StreamTerms { transport, deadline };
         let served = hold::hold(session, leases.clone(), request.into_inner(), replies, terms);
         leases.tasks().spawn(async move {
             served.await;
@@ -244,6 +254,7 @@ impl From<LockRow> for Lock {
             waiters: row.waiters as u64,
             idle_ms: row.idle().map_or(0, millis),
             restored: row.restored(),
+            via: row.via().map(str::to_owned),
         }
     }
 }
@@ -298,6 +309,7 @@ impl From<WaiterRow> for Waiter {
             client: client_info.and_then(ClientInfo::client).map(str::to_owned),
             user: client_info.and_then(ClientInfo::user).map(str::to_owned),
             note: client_info.and_then(ClientInfo::note).map(str::to_owned),
+            via: client_info.and_then(ClientInfo::via).map(str::to_owned),
         }
     }
 }
@@ -325,13 +337,15 @@ impl From<SessionRow> for SessionMessage {
             memory: memory as u64,
             idle_ms: millis(client_info.idle()),
             restored: client_info.restored,
+            via: client_info.via().map(str::to_owned),
         }
     }
 }
 
 impl From<Stats> for StatsResponse {
     fn from(stats: Stats) -> Self {
-        let Stats { sessions, table, timeouts, abandoned, uptime, memory, max_memory } = stats;
+        let Stats { sessions, table, timeouts, abandoned, uptime, memory, max_memory, cluster } = stats;
+        let (role, leader) = (NodeRole::Leader.as_str(), cluster.as_ref());
         Self {
             sessions: sessions as u64,
             locks: table.locks as u64,
@@ -344,7 +358,19 @@ impl From<Stats> for StatsResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             memory: memory as u64,
             max_memory: max_memory as u64,
+            role: leader.map(|_| role.to_owned()),
+            node: leader.map(|leader| leader.node.clone()),
+            term: leader.map(|leader| leader.term),
+            leader_since_ms: leader.map(|leader| since_1970(leader.leader_since)),
         }
+    }
+}
+
+impl From<NodeRow> for Node {
+    fn from(NodeRow { node, role, address, version, started_ms, seen, relayed }: NodeRow) -> Self {
+        let started_at_ms = i64::try_from(started_ms).unwrap_or(i64::MAX);
+        let (role, seen_ms, relayed) = (role.as_str().to_owned(), millis(seen), relayed as u64);
+        Self { node, role, address, version, started_at_ms, seen_ms, relayed }
     }
 }
 

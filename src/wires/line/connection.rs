@@ -20,7 +20,7 @@ use crate::{
         command::{Error, ReleaseAnswer},
         lease::{LeaseLockAnswer, Leases},
         lock::SessionId,
-        session::{Acquiring, IsFree, Releasing, Session, UsedBy},
+        session::{Acquiring, IsFree, Nodes, Releasing, Session, UsedBy},
         share::QuotaExceeded,
         stats::{Refused, ReleaseCause},
         users::{Credentials, Proof},
@@ -56,6 +56,13 @@ pub fn serve(
 pub fn refusal(why: QuotaExceeded) -> Bytes {
     let mut output = BytesMut::new();
     let _ = Codec::default().encode(Response::Closing(CloseError::QuotaExceeded(why)), &mut output);
+    output.freeze()
+}
+
+/// What a client is sent that has waited for a leader as long as it may take to log in.
+pub fn no_leader() -> Bytes {
+    let mut output = BytesMut::new();
+    let _ = Codec::default().encode(Response::Closing(CloseError::NoLeader), &mut output);
     output.freeze()
 }
 
@@ -243,6 +250,7 @@ impl Connection {
                 let watched = self.session.unwatch(prefix.as_ref());
                 Response::Number(watched.map(|watched| Some(watched.into())))
             }
+            Ok(Request::Nodes) => Response::Nodes(self.session.query(&Nodes)),
             Ok(Request::Stats) => Response::Stats(self.session.stats().map(Box::new)),
             Ok(Request::Kill { id, reason }) => return self.kill(id, reason.as_deref()),
             Ok(Request::CancelWait(id)) => {
@@ -261,10 +269,11 @@ impl Connection {
             Ok(Request::Ping) => Response::Pong,
             Ok(Request::One) => Response::Number(Ok(Some(1))),
             Ok(Request::Version) => Response::Version,
-            Ok(Request::Keepalive) => Response::Keepalive(self.io.left().time),
+            Ok(Request::Keepalive) => Response::Keepalive(self.io.left()),
             Ok(Request::Hello) => {
                 let (max_line, max_locks) = (self.codec.max_line(), self.session.max_locks());
-                Response::Hello(Hello { session: self.session.id(), max_line, max_locks })
+                let cluster = self.session.cluster().map(Box::new);
+                Response::Hello(Hello { session: self.session.id(), max_line, max_locks, cluster })
             }
             Ok(Request::Help(verb)) => Response::Help(verb),
             Ok(Request::Quit) => return Err(CloseReason::Quit),
@@ -450,7 +459,7 @@ fn answer_ahead(ahead: &mut Ahead, io: &mut BufferedSocket) {
     while io.output.len() < MAX_UNSENT
         && let Some(end) = ahead.question(&mut io.input)
     {
-        let left = io.left().time;
+        let left = io.left();
         LineWriter { output: &mut io.output, end }.keepalive(left);
     }
 }

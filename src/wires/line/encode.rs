@@ -17,13 +17,17 @@ use super::{
     error::{CloseError, LineError},
     request::{ListQuery, Verb},
 };
-use crate::core::{
-    client_info::{ClientInfo, Origin, Wire},
-    command::{AcquireAnswer, Answer, Error, LockRow, SessionRow, Stats, WaitDetails, WaiterRow, WhyRow},
-    lease::Secret,
-    lock::{Mode, Paged, SessionId, Truncated},
-    session::Session,
-    stats::{HolderTexts, PastHold},
+use crate::{
+    core::{
+        client_info::{ClientInfo, Origin, Wire},
+        cluster::{ClusterStatus, NodeRole, NodeRow},
+        command::{AcquireAnswer, Answer, Error, LockRow, SessionRow, Stats, WaitDetails, WaiterRow, WhyRow},
+        lease::Secret,
+        lock::{Mode, Paged, SessionId, Truncated},
+        session::Session,
+        stats::{HolderTexts, PastHold},
+    },
+    net::Left,
 };
 
 /// The most bytes of the last line of a list.
@@ -43,6 +47,8 @@ pub enum Response {
     LeaseToken(Secret),
     /// To HISTORY.
     History(Answer<Paged<PastHold>>),
+    /// To NODES.
+    Nodes(Answer<Vec<NodeRow>>),
     /// To STATS.
     Stats(Answer<Box<Stats>>),
     /// To PING.
@@ -52,7 +58,7 @@ pub enum Response {
     /// To a command whose wait the client itself has interrupted.
     WaitInterrupted,
     /// To KEEPALIVE: for how much silence of the client the server frees nothing that it holds.
-    Keepalive(Duration),
+    Keepalive(Left),
     /// To HELLO.
     Hello(Hello),
     /// To HELP.
@@ -66,7 +72,7 @@ pub enum Response {
 }
 
 /// What HELLO tells beside the constants.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Hello {
     /// The number of the session.
     pub session: SessionId,
@@ -74,6 +80,8 @@ pub struct Hello {
     pub max_line: usize,
     /// The most locks it may hold.
     pub max_locks: usize,
+    /// The cluster that the server leads; none on a server alone.
+    pub cluster: Option<Box<ClusterStatus>>,
 }
 
 impl From<Answer<AcquireAnswer>> for Response {
@@ -107,10 +115,12 @@ impl Encoder<Response> for Codec {
             Response::Number(Ok(Some(number))) => lines.line(format_args!("{number}")),
             Response::Number(Ok(None)) => lines.text("NULL"),
             Response::History(Ok(holds)) => lines.list(holds.rows.iter().map(RowLine)),
+            Response::Nodes(Ok(nodes)) => lines.list(nodes.iter().map(RowLine)),
             Response::Stats(Ok(stats)) => lines.list([RowLine(&*stats)]),
             Response::Number(Err(error))
             | Response::Acquired(Err(error))
             | Response::History(Err(error))
+            | Response::Nodes(Err(error))
             | Response::Stats(Err(error)) => lines.error(error.symbol(), &error),
             Response::LeaseToken(token) => lines.text(token.reveal()),
             Response::Pong => lines.text("PONG"),
@@ -155,8 +165,11 @@ impl LineWriter<'_> {
     }
 
     /// The answer to KEEPALIVE.
-    pub(super) fn keepalive(&mut self, left: Duration) {
-        self.line(format_args!("KEEPALIVE left={}", Seconds(left)));
+    pub(super) fn keepalive(&mut self, Left { time, term }: Left) {
+        match term {
+            None => self.line(format_args!("KEEPALIVE left={}", Seconds(time))),
+            Some(term) => self.line(format_args!("KEEPALIVE left={} term={term}", Seconds(time))),
+        }
     }
 
     fn error(&mut self, symbol: Symbol, text: &dyn fmt::Display) {
@@ -240,13 +253,15 @@ const HINTS: [&str; 4] = [
 
 impl fmt::Display for Hello {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { session, max_line, max_locks } = self;
+        let Self { session, max_line, max_locks, cluster } = self;
         let version = env!("CARGO_PKG_VERSION");
         write!(
             f,
             "HELLO version={version} protocol={PROTOCOL} session={session} max_line={max_line} \
              max_name={MAX_NAME_CHARS} max_locks={max_locks}"
-        )
+        )?;
+        let Some(cluster) = cluster else { return Ok(()) };
+        write!(f, " node={} term={}", Written(&cluster.node), cluster.term)
     }
 }
 
@@ -298,9 +313,10 @@ fn write_limit(mode: Mode, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     mode.limit().map_or(Ok(()), |limit| write!(f, " limit={limit}"))
 }
 
-/// What a client tells of itself, and how long its lease still runs. None if the session ended meanwhile.
+/// Who relays a client, what it tells of itself, and how long its lease still runs. None if the session ended meanwhile.
 fn write_client_info(client_info: Option<&ClientInfo>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let Some(client_info) = client_info else { return Ok(()) };
+    write_known("via", client_info.via(), f)?;
     write_known("client", client_info.client(), f)?;
     write_known("user", client_info.user(), f)?;
     write_known("note", client_info.note(), f)?;
@@ -363,12 +379,29 @@ impl fmt::Display for RowLine<'_, SessionRow> {
 
 impl fmt::Display for RowLine<'_, Stats> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Stats { sessions, table, timeouts, abandoned, uptime, memory, max_memory } = self.0;
+        let Stats { sessions, table, timeouts, abandoned, uptime, memory, max_memory, cluster } = self.0;
         write!(f, "STATS sessions={sessions} locks={} waiters={}", table.locks, table.waiters)?;
         write!(f, " grants={} timeouts={timeouts} deadlocks={}", table.grants, table.deadlocks)?;
         write!(f, " abandoned={abandoned}")?;
         write!(f, " uptime={} version={}", Seconds(*uptime), env!("CARGO_PKG_VERSION"))?;
-        write!(f, " memory={memory} max_memory={max_memory}")
+        write!(f, " memory={memory} max_memory={max_memory}")?;
+        let Some(ClusterStatus { node, term, leader_since, .. }) = cluster else { return Ok(()) };
+        let since = SystemTime::now().duration_since(*leader_since).unwrap_or_default();
+        let role = NodeRole::Leader.as_str();
+        write!(f, " role={role} node={} term={term} leader_since={}", Written(node), Seconds(since))
+    }
+}
+
+impl fmt::Display for RowLine<'_, NodeRow> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let NodeRow { node, role, address, version, started_ms, seen, relayed } = self.0;
+        let (node, address, version, role) =
+            (Written(node), Written(address), Written(version), role.as_str());
+        // The clocks of two machines differ, and one may be set back.
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let started = now.saturating_sub(Duration::from_millis(*started_ms));
+        write!(f, "NODE node={node} role={role} address={address} version={version}")?;
+        write!(f, " started={} seen={} relayed={relayed}", Seconds(started), Seconds(*seen))
     }
 }
 

@@ -193,6 +193,9 @@ pub enum CloseError {
     /// There is no place for the connection.
     #[error("{0}; closing")]
     QuotaExceeded(QuotaExceeded),
+    /// Nobody leads the cluster.
+    #[error("no leader; try again")]
+    NoLeader,
     /// `KILL`.
     #[error("{0}; your locks are released; closing")]
     Killed(Arc<Kill>),
@@ -217,6 +220,7 @@ impl CloseError {
                 Some(Symbol::Limit)
             }
             Self::NoLogin(_) => Some(Symbol::Auth),
+            Self::NoLeader => Some(Symbol::Unavailable),
             Self::Killed(_) => Some(Symbol::Killed),
             Self::Revoked => Some(Symbol::Denied),
             Self::Shutdown => Some(Symbol::Shutdown),

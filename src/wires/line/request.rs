@@ -62,6 +62,8 @@ pub enum Request {
     Unwatch(Option<Name>),
     /// The numbers of the server.
     Stats,
+    /// `NODES`.
+    Nodes,
     /// To end a session.
     Kill {
         /// The session.
@@ -413,7 +415,7 @@ const AUTH: Verb = Verb {
     signature: Signature::Credentials,
 };
 
-const VERBS: [Verb; 31] = [
+const VERBS: [Verb; 32] = [
     Verb {
         name: "GET_LOCK",
         args: "name timeout",
@@ -571,6 +573,13 @@ const VERBS: [Verb; 31] = [
         example: "STATS",
         does: "show the counters of the server",
         signature: Signature::Alone(|| Request::Stats),
+    },
+    Verb {
+        name: "NODES",
+        args: "",
+        example: "NODES",
+        does: "list the nodes of the cluster; none on a server alone",
+        signature: Signature::Alone(|| Request::Nodes),
     },
     Verb {
         name: "KILL",

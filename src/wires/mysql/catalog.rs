@@ -69,6 +69,8 @@ pub(super) enum Source {
     History,
     /// `getlockd.sessions`
     Sessions,
+    /// `getlockd.nodes`
+    Nodes,
     Attributes,
     Variables,
     GlobalVariables,
@@ -289,6 +291,7 @@ impl Source {
             "why" => Self::Why,
             "history" => Self::History,
             "sessions" => Self::Sessions,
+            "nodes" => Self::Nodes,
             "attributes" => Self::Attributes,
             "variables" => Self::Variables,
             "global variables" => Self::GlobalVariables,

@@ -77,9 +77,19 @@ pub fn serve(
 
 /// The answer to a client whose connection is refused for want of a place.
 pub fn refusal(why: QuotaExceeded) -> Bytes {
+    in_place_of_a_greeting(&why.into())
+}
+
+/// The answer to a client that has waited for a leader as long as it may take to log in. It is the code by which drivers
+/// know that they may try again elsewhere.
+pub fn no_leader() -> Bytes {
+    in_place_of_a_greeting(&SqlError::NoLeader)
+}
+
+fn in_place_of_a_greeting(error: &SqlError) -> Bytes {
     let (mut packets, mut output) = (Packets::new(0), BytesMut::new());
     let status = State::default().status(false);
-    Writer { packets: &mut packets, output: &mut output, status }.error(&SqlError::from(why));
+    Writer { packets: &mut packets, output: &mut output, status }.error(error);
     output.freeze()
 }
 

@@ -123,6 +123,8 @@ pub(super) enum SqlError {
     Unavailable(String),
     #[error("Server shutdown in progress")]
     Shutdown,
+    #[error("Server shutdown in progress: no leader; try again")]
+    NoLeader,
     #[error("Too many connections")]
     TooManyConnections,
     #[error("{0}")]
@@ -280,7 +282,7 @@ impl SqlError {
             Self::Interrupted => (1317, "70100"),
             Self::Unavailable(_) => (1105, "HY000"),
             Self::ExecutionTime => (3024, "HY000"),
-            Self::Shutdown => (1053, "08S01"),
+            Self::Shutdown | Self::NoLeader => (1053, "08S01"),
             Self::TooManyConnections => (1040, "08004"),
             Self::ShareOfConnections(_) => (1203, "42000"),
             Self::TooManyLocks(_)

@@ -18,10 +18,12 @@ use super::{
 use crate::{
     core::{
         client_info::{ClientInfo, Origin, Wire},
+        cluster::NodeRow,
         command::{Answer, LockRow, SessionRow, WaiterRow, WhyRow},
         lock::{Mode, Page, SessionId, Token},
         session::{
-            History, HoldersOf, Locks, MAX_LIST_ROWS, Session, Sessions, ShownName, Waiters, Why, first_page,
+            History, HoldersOf, Locks, MAX_LIST_ROWS, Nodes, Session, Sessions, ShownName, Waiters, Why,
+            first_page,
         },
         stats::{HolderTexts, PastHold, ReleaseCause},
     },
@@ -40,6 +42,7 @@ pub(super) enum ServerRow {
     },
     Ended(EndedRow),
     Session(Box<SessionCells>),
+    Node(Box<NodeCells>),
 }
 
 #[derive(Clone, Debug)]
@@ -70,6 +73,14 @@ pub(super) struct SessionCells {
     waits_for: Option<ShownName>,
     memory: usize,
     expires: Option<Millis>,
+}
+
+/// A node of the cluster.
+#[derive(Clone, Debug)]
+pub(super) struct NodeCells {
+    node: NodeRow,
+    /// Of the session that asks.
+    zone: Offset,
 }
 
 /// A hold that ended.
@@ -118,10 +129,12 @@ struct ClientTexts {
     note: Option<Box<str>>,
     /// Why it was killed.
     reason: Option<Box<str>>,
+    /// Who relays it.
+    via: Option<Box<str>>,
 }
 
-/// The same, borrowed from a row: client, user, note and reason.
-type Texts<'a> = [Option<&'a str>; 4];
+/// The same, borrowed from a row: client, user, note, reason and via.
+type Texts<'a> = [Option<&'a str>; 5];
 
 /// The texts of the sessions that have come.
 #[derive(Default)]
@@ -169,6 +182,12 @@ pub(super) fn read(
     })
 }
 
+/// The rows of `nodes`, of which there are a few: no other session waits for them.
+pub(super) fn nodes(zone: Offset, session: &mut Session) -> Answer<Vec<ServerRow>> {
+    let row = |node| ServerRow::Node(Box::new(NodeCells { node, zone }));
+    Ok(session.query(&Nodes)?.into_iter().map(row).collect())
+}
+
 fn holds(rows: Vec<LockRow>) -> Vec<ServerRow> {
     let mut known = KnownTexts::default();
     rows.into_iter().map(|row| ServerRow::Hold(known.hold(row))).collect()
@@ -203,7 +222,8 @@ impl KnownTexts {
         origin: Option<Origin>,
         client_info: Option<&ClientInfo>,
     ) -> HolderCells {
-        let texts = client_info.map_or([None; 4], |info| [info.client(), info.user(), info.note(), None]);
+        let texts =
+            client_info.map_or([None; 5], |info| [info.client(), info.user(), info.note(), None, info.via()]);
         let (texts, paid) = self.texts(session, texts);
         let (wire, peer) = origin.map(|origin| (origin.wire, origin.peer)).unzip();
         let idle = client_info.map(|client_info| client_info.idle().into());
@@ -214,7 +234,8 @@ impl KnownTexts {
     fn ended(&mut self, past: PastHold, zone: Offset) -> EndedRow {
         let PastHold { name, session, origin, texts, mode, token, started, held, cause } = past;
         let HolderTexts { client, user, note, reason } = &texts;
-        let texts = [client, user, note, reason].map(|text| text.as_deref());
+        let [client, user, note, reason] = [client, user, note, reason].map(|text| text.as_deref());
+        let texts = [client, user, note, reason, None];
         // A number may come again: then it is another session.
         let (texts, paid) = self.texts(session, texts);
         let (wire, peer) = (Some(origin.wire), Some(origin.peer));
@@ -230,8 +251,8 @@ impl KnownTexts {
             return (known.clone(), 0);
         }
         let bytes = texts.into_iter().flatten().map(str::len).sum::<usize>() + size_of::<ClientTexts>();
-        let [client, user, note, reason] = texts.map(|text| text.map(Box::from));
-        let texts = Arc::new(ClientTexts { client, user, note, reason });
+        let [client, user, note, reason, via] = texts.map(|text| text.map(Box::from));
+        let texts = Arc::new(ClientTexts { client, user, note, reason, via });
         self.0.insert(session, texts.clone());
         (texts, u16::try_from(bytes).unwrap_or(u16::MAX))
     }
@@ -239,7 +260,7 @@ impl KnownTexts {
 
 impl ClientTexts {
     fn borrowed(&self) -> Texts<'_> {
-        [&self.client, &self.user, &self.note, &self.reason].map(|text| text.as_deref())
+        [&self.client, &self.user, &self.note, &self.reason, &self.via].map(|text| text.as_deref())
     }
 }
 
@@ -254,6 +275,7 @@ impl HolderCells {
             "user" => said(&self.texts.user),
             "note" => said(&self.texts.note),
             "reason" => said(&self.texts.reason),
+            "via" => said(&self.texts.via),
             "idle" => self.idle.map_or(Value::Null, seconds),
             "restored" => Value::UInt(self.restored.into()),
             _ => Value::Null,
@@ -272,6 +294,10 @@ impl ServerRow {
             Self::Session(row) => {
                 let name = row.waits_for.as_ref().map_or(0, |name| name.as_str().len());
                 size_of::<SessionCells>() + name + usize::from(row.client.paid)
+            }
+            Self::Node(row) => {
+                let NodeRow { node, address, version, .. } = &row.node;
+                size_of::<NodeCells>() + node.len() + address.len() + version.len()
             }
             Self::Step { row, .. } => {
                 let (HoldRow { name, holder, .. }, _) = &**row;
@@ -294,6 +320,7 @@ impl ServerRow {
             },
             Self::Ended(row) => of_ended(row, column),
             Self::Session(row) => of_session(row, column),
+            Self::Node(row) => of_node(row, column),
         }
     }
 }
@@ -331,18 +358,26 @@ fn of_session(row: &SessionCells, column: &str) -> Value {
     }
 }
 
+fn of_node(NodeCells { node, zone }: &NodeCells, column: &str) -> Value {
+    match column {
+        "node" => Value::text(&node.node),
+        "role" => Value::text(node.role.as_str()),
+        "address" => Value::text(&node.address),
+        "version" => Value::text(&node.version),
+        "started_at" => moment(Millis(node.started_ms), *zone),
+        "seen" => seconds(node.seen.into()),
+        "relayed" => Value::UInt(node.relayed as u64),
+        _ => Value::Null,
+    }
+}
+
 fn of_ended(row: &EndedRow, column: &str) -> Value {
     match column {
         "name" => Value::text(row.name.as_str()),
         "mode" => Value::text(row.mode.to_string()),
         "limit" => limit(row.mode),
         "fencing_token" => Value::UInt(row.token),
-        "acquired_at" => {
-            // To the millisecond, as it is shown.
-            let Millis(unix) = row.acquired;
-            let moment = row.zone.local(i64::try_from(unix).unwrap_or(0).saturating_mul(1_000));
-            Value::Temporal(Temporal::DateTime { moment, digits: 3 })
-        }
+        "acquired_at" => moment(row.acquired, row.zone),
         "held" => seconds(row.held),
         "cause" => Value::text(row.cause.as_str()),
         _ => row.holder.value(column),
@@ -352,6 +387,13 @@ fn of_ended(row: &EndedRow, column: &str) -> Value {
 /// How many permits there are; NULL if the lock is held or wanted otherwise.
 fn limit(mode: Mode) -> Value {
     Value::or_null(mode.limit().map(u64::from))
+}
+
+/// A moment that is kept as milliseconds since 1970.
+fn moment(Millis(unix): Millis, zone: Offset) -> Value {
+    // To the millisecond, as it is shown.
+    let moment = zone.local(i64::try_from(unix).unwrap_or(0).saturating_mul(1_000));
+    Value::Temporal(Temporal::DateTime { moment, digits: 3 })
 }
 
 /// Seconds with three digits, as on the line wire.

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use getlockd_proto::name::NameError;
+use getlockd_proto::{moment::rfc3339, name::NameError};
 
 use super::{
     catalog::{self, Column, GETLOCKD, Row, SCHEMAS, Source, Table},
@@ -19,6 +19,7 @@ use super::{
 use crate::{
     core::{
         client_info::Wire,
+        cluster::{ClusterStatus, NodeRole},
         command::{Answer, LockRow, SessionRow, Stats, WaiterRow},
         lock::{Mode, SessionId},
         session::{Locks, Session, Sessions, ShownName, Waiters, first_page},
@@ -63,6 +64,11 @@ impl Executor<'_> {
                 let zone = self.state.variables.settings().zone;
                 let permit = self.list_permit().await?;
                 let rows = permit.make(|| getlockd_tables::read(table.source, name, zone, self.session));
+                rows.map(|rows| rows.into_iter().map(Data::Server).collect())
+            }
+            Source::Nodes => {
+                let zone = self.state.variables.settings().zone;
+                let rows = getlockd_tables::nodes(zone, self.session);
                 rows.map(|rows| rows.into_iter().map(Data::Server).collect())
             }
             Source::Status => {
@@ -492,9 +498,9 @@ fn lock_value(column: &str, name: &Name, mode: Mode, status: &str, owner: Sessio
 /// and this server does not is left out: a 0 would be taken for an answer. Of what there is none here, 0 is one.
 pub(super) fn status(stats: &Stats, secured: Option<Secured>) -> Vec<(&'static str, String)> {
     let (version, cipher) = secured.map_or_else(Default::default, |s| (s.version, s.cipher));
-    let Stats { sessions, table, timeouts, abandoned, uptime, memory, max_memory } = stats;
+    let Stats { sessions, table, timeouts, abandoned, uptime, memory, max_memory, cluster } = stats;
     let uptime = uptime.as_secs().to_string();
-    vec![
+    let mut rows = vec![
         // Clients such as mycli fail without those that are 0.
         ("Flush_commands", "0".to_owned()),
         ("Getlockd_abandoned", abandoned.to_string()),
@@ -515,5 +521,15 @@ pub(super) fn status(stats: &Stats, secured: Option<Secured>) -> Vec<(&'static s
         ("Uptime", uptime.clone()),
         // There is no FLUSH STATUS.
         ("Uptime_since_flush_status", uptime),
-    ]
+    ];
+    if let Some(ClusterStatus { node, term, leader_since, .. }) = cluster {
+        rows.extend([
+            ("Getlockd_leader_since", rfc3339(*leader_since)),
+            ("Getlockd_node", node.clone()),
+            ("Getlockd_role", NodeRole::Leader.as_str().to_owned()),
+            ("Getlockd_term", term.to_string()),
+        ]);
+        rows.sort_unstable_by_key(|(name, _)| *name);
+    }
+    rows
 }

@@ -341,6 +341,8 @@ pub(super) struct HolderJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     idle_ms: Option<u64>,
     waiters: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    via: Option<String>,
 }
 
 impl HolderJson {
@@ -360,6 +362,7 @@ impl HolderJson {
             note: row.note().map(str::to_owned),
             idle_ms: row.idle().map(millis),
             waiters: row.waiters,
+            via: row.via().map(str::to_owned),
         }
     }
 }

@@ -192,6 +192,11 @@ struct RenewedJson {
     /// How long the first waiter has waited, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     first_waited_ms: Option<u64>,
+    /// How long the node that answers leads without another beat; only in a cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    term: Option<u64>,
 }
 
 async fn heartbeat(
@@ -204,6 +209,7 @@ async fn heartbeat(
     let ttl = body.ttl_ms.map(Duration::from_millis);
     let Renewed { ends, token, waiters, first_waited } =
         leases.renew(&secret.key(), &name, ttl, peer.principal()).await?;
+    let (left, term) = peer.leader_left().unzip();
     let response = RenewedJson {
         success: true,
         status: "HeartbeatReceived",
@@ -213,6 +219,8 @@ async fn heartbeat(
         expires_at: rfc3339(wall_clock(ends)),
         waiters,
         first_waited_ms: first_waited.map(millis),
+        left_ms: left.map(millis),
+        term,
     };
     Ok(json(StatusCode::OK, &response))
 }

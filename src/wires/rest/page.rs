@@ -23,8 +23,9 @@ const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 
 /// What the page asks for, with its type.
-const FILES: [(&str, &str, &str); 11] = [
+const FILES: [(&str, &str, &str); 12] = [
     ("/page/page.css", CSS, include_str!("page/page.css")),
+    ("/page/cluster.js", JS, include_str!("page/cluster.js")),
     ("/page/elements.js", JS, include_str!("page/elements.js")),
     ("/page/end.js", JS, include_str!("page/end.js")),
     ("/page/locks.js", JS, include_str!("page/locks.js")),

@@ -1,6 +1,9 @@
 //! `/api`: sessions, the waiters and the history of a lock, and ending sessions (protocol.md, part 8).
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use axum::{
     Extension, Router,
@@ -20,9 +23,10 @@ use super::handler::{
 use crate::{
     core::{
         client_info::ClientInfo,
+        cluster::{ClusterStatus, NodeRole, NodeRow},
         command::{SessionRow, Stats, WaiterRow, WhyRow},
         lock::{Paged, SessionId, Truncated},
-        session::{History, LockService, Sessions, Waiters, Why},
+        session::{History, LockService, Nodes, Sessions, Waiters, Why},
         stats::PastHold,
     },
     name::Name,
@@ -33,6 +37,7 @@ pub(super) fn routes() -> Router<AppState> {
     Router::new()
         .route("/api/sessions", get(sessions))
         .route("/api/stats", get(stats))
+        .route("/api/nodes", get(nodes))
         .route("/api/lock/waiters/{name}", get(waiters))
         .route("/api/lock/why/{name}", get(why))
         .route("/api/lock/history/{name}", get(history))
@@ -50,6 +55,11 @@ async fn sessions(
 
 async fn stats(State(service): State<Arc<LockService>>, Extension(peer): Extension<Peer>) -> HandlerResult {
     Ok(json(StatusCode::OK, &StatsJson::of(&session(&service, &peer).stats()?)))
+}
+
+async fn nodes(State(service): State<Arc<LockService>>, Extension(peer): Extension<Peer>) -> HandlerResult {
+    let nodes = session(&service, &peer).query(&Nodes)?.into_iter().map(NodeJson::of).collect();
+    Ok(json(StatusCode::OK, &NodesJson { nodes }))
 }
 
 async fn waiters(
@@ -119,6 +129,8 @@ struct SessionJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
     idle_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    via: Option<String>,
 }
 
 impl SessionJson {
@@ -138,6 +150,7 @@ impl SessionJson {
             restored: client_info.restored,
             note: client_info.note().map(str::to_owned),
             idle_ms: millis(client_info.idle()),
+            via: client_info.via().map(str::to_owned),
         }
     }
 }
@@ -177,6 +190,8 @@ struct WaiterJson {
     user: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    via: Option<String>,
 }
 
 impl WaiterJson {
@@ -194,6 +209,7 @@ impl WaiterJson {
             client: client_info.and_then(ClientInfo::client).map(str::to_owned),
             user: client_info.and_then(ClientInfo::user).map(str::to_owned),
             note: client_info.and_then(ClientInfo::note).map(str::to_owned),
+            via: client_info.and_then(ClientInfo::via).map(str::to_owned),
         }
     }
 }
@@ -295,11 +311,30 @@ struct StatsJson {
     version: &'static str,
     memory: usize,
     max_memory: usize,
+    #[serde(flatten)]
+    leader: Option<LeaderJson>,
+}
+
+/// The node that answers, which leads its cluster.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LeaderJson {
+    role: &'static str,
+    node: String,
+    term: u64,
+    leader_since: String,
+}
+
+impl LeaderJson {
+    fn of(ClusterStatus { node, term, leader_since, .. }: &ClusterStatus) -> Self {
+        let (role, leader_since) = (NodeRole::Leader.as_str(), rfc3339(*leader_since));
+        Self { role, node: node.clone(), term: *term, leader_since }
+    }
 }
 
 impl StatsJson {
     fn of(stats: &Stats) -> Self {
-        let Stats { sessions, table, timeouts, abandoned, uptime, memory, max_memory } = stats;
+        let Stats { sessions, table, timeouts, abandoned, uptime, memory, max_memory, cluster } = stats;
         Self {
             sessions: *sessions,
             locks: table.locks,
@@ -312,7 +347,33 @@ impl StatsJson {
             version: env!("CARGO_PKG_VERSION"),
             memory: *memory,
             max_memory: *max_memory,
+            leader: cluster.as_ref().map(LeaderJson::of),
         }
+    }
+}
+
+#[derive(Serialize)]
+struct NodesJson {
+    nodes: Vec<NodeJson>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct NodeJson {
+    node: String,
+    role: &'static str,
+    address: String,
+    version: String,
+    started_at: String,
+    seen_ms: u64,
+    relayed: usize,
+}
+
+impl NodeJson {
+    fn of(NodeRow { node, role, address, version, started_ms, seen, relayed }: NodeRow) -> Self {
+        let started = UNIX_EPOCH.checked_add(Duration::from_millis(started_ms)).unwrap_or(UNIX_EPOCH);
+        let (role, started_at, seen_ms) = (role.as_str(), rfc3339(started), millis(seen));
+        Self { node, role, address, version, started_at, seen_ms, relayed }
     }
 }
 

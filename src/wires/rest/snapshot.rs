@@ -13,6 +13,7 @@ use crate::{
     core::{
         budget::OWN_MEMORY,
         client_info::MAX_TEXT,
+        cluster::{ChangeRow, ClusterStatus, NodeRow},
         command::Stats,
         lock::{HeadBlocker, Hold, LockSnapshot, Mode, QueuePlace},
         session::{SessionSnapshot, ShownLock, ShownName, Snapshot},
@@ -56,6 +57,9 @@ pub(super) struct SnapshotJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
     totals: TotalsJson,
+    /// None on a server alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<SnapshotClusterJson<'a>>,
     /// How many sessions hold up others and do not wait, and the first of them.
     blocking: usize,
     blockers: Vec<BlockerJson<'a>>,
@@ -84,6 +88,7 @@ impl<'a> SnapshotJson<'a> {
             stopping: *is_stopping,
             user,
             totals: TotalsJson::of(stats),
+            cluster: stats.cluster.as_ref().map(SnapshotClusterJson::of),
             blocking: blockers.total,
             blockers: blockers.rows.iter().map(BlockerJson::of).collect(),
             matching: *total,
@@ -134,6 +139,67 @@ impl TotalsJson {
             grants: table.grants,
             timeouts: *timeouts,
             deadlocks: table.deadlocks,
+        }
+    }
+}
+
+/// A cluster, without what changes all the time.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SnapshotClusterJson<'a> {
+    /// The node that leads.
+    node: &'a str,
+    term: u64,
+    leader_since: u64,
+    nodes: Vec<SnapshotNodeJson<'a>>,
+    last_changes: Vec<SnapshotChangeJson<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SnapshotNodeJson<'a> {
+    node: &'a str,
+    role: &'static str,
+    address: &'a str,
+    version: &'a str,
+    started_at: u64,
+    relayed: usize,
+}
+
+#[derive(Serialize)]
+struct SnapshotChangeJson<'a> {
+    at: u64,
+    /// None if nobody led from then on.
+    leader: Option<&'a str>,
+    term: u64,
+    cause: &'static str,
+}
+
+impl<'a> SnapshotClusterJson<'a> {
+    fn of(ClusterStatus { node, term, leader_since, nodes, changes, .. }: &'a ClusterStatus) -> Self {
+        let since_1970 = |at: SystemTime| millis(at.duration_since(UNIX_EPOCH).unwrap_or_default());
+        let node_json = |NodeRow { node, role, address, version, started_ms, relayed, .. }: &'a NodeRow| {
+            SnapshotNodeJson {
+                node,
+                role: role.as_str(),
+                address,
+                version,
+                started_at: *started_ms,
+                relayed: *relayed,
+            }
+        };
+        let change_json = |ChangeRow { at, leader, term, cause }: &'a ChangeRow| SnapshotChangeJson {
+            at: since_1970(*at),
+            leader: leader.as_deref(),
+            term: *term,
+            cause,
+        };
+        Self {
+            node,
+            term: *term,
+            leader_since: since_1970(*leader_since),
+            nodes: nodes.iter().map(node_json).collect(),
+            last_changes: changes.iter().map(change_json).collect(),
         }
     }
 }
@@ -210,6 +276,8 @@ struct SnapshotSessionJson<'a> {
     wire: &'static str,
     peer: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    via: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     client: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
@@ -239,6 +307,7 @@ impl<'a> SnapshotSessionJson<'a> {
         Self {
             wire: origin.wire.as_str(),
             peer: origin.peer.to_string(),
+            via: client_info.via(),
             client: client_info.client().map(|client| shortened(client, of_text)),
             user: client_info.user(),
             note: client_info.note().map(|note| shortened(note, of_text)),

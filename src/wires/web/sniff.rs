@@ -3,11 +3,13 @@
 use std::{io, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
-use tokio::{io::AsyncReadExt, net::TcpStream, time::sleep};
+use tokio::{io::AsyncReadExt, time::sleep};
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
-use crate::net::{BufferedSocket, HangupWatch, Rewind, TLS_HELLO, Tls, TransportConfig, WatchedStream};
+use crate::net::{
+    BufferedSocket, HangupWatch, Rewind, Socket, TLS_HELLO, Tls, TransportConfig, WatchedStream,
+};
 
 /// The first bytes of an HTTP/2 connection.
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -26,31 +28,31 @@ pub(super) enum Sniffed {
     /// The connection can be served.
     Http { io: HttpStream, watch: HangupWatch },
     /// The client does not use TLS where TLS is required.
-    NoTls(TcpStream),
+    NoTls(Socket),
 }
 
 /// Waits for the bytes that identify the protocol. The caller must bound the time.
 ///
 /// Cancel-safe: dropped, it closes the socket.
-pub(super) async fn sniff(stream: TcpStream, tls: Option<&Tls>) -> io::Result<Sniffed> {
+pub(super) async fn sniff(mut stream: Socket, tls: Option<&Tls>) -> io::Result<Sniffed> {
     let Some(tls) = tls else { return plain(stream).await };
-    if peek(&stream, &mut [0]).await? == [TLS_HELLO] {
+    if peek(&mut stream, &mut [0]).await? == [TLS_HELLO] {
         return secured(stream, tls).await;
     }
     if tls.is_required() { Ok(Sniffed::NoTls(stream)) } else { plain(stream).await }
 }
 
-async fn plain(stream: TcpStream) -> io::Result<Sniffed> {
+async fn plain(mut stream: Socket) -> io::Result<Sniffed> {
     let mut start = [0; PREFACE.len()];
-    while may_be_preface(peek(&stream, &mut start).await?) {
+    while may_be_preface(peek(&mut stream, &mut start).await?) {
         sleep(LOOK).await;
     }
-    let (io, watch) = WatchedStream::new(stream);
+    let (io, watch) = WatchedStream::new(stream)?;
     Ok(Sniffed::Http { io: HttpStream::Left(io), watch })
 }
 
-async fn secured(stream: TcpStream, tls: &Tls) -> io::Result<Sniffed> {
-    let (io, watch) = WatchedStream::new(stream);
+async fn secured(stream: Socket, tls: &Tls) -> io::Result<Sniffed> {
+    let (io, watch) = WatchedStream::new(stream)?;
     let mut io = tls.accept_http(io).await?;
     let mut start = BytesMut::new();
     // Decrypted bytes cannot be peeked, so they are read here and put back in front of the stream.
@@ -67,7 +69,7 @@ fn may_be_preface(start: &[u8]) -> bool {
     start.len() < PREFACE.len() && PREFACE.starts_with(start)
 }
 
-async fn peek<'a>(stream: &TcpStream, start: &'a mut [u8]) -> io::Result<&'a [u8]> {
+async fn peek<'a>(stream: &mut Socket, start: &'a mut [u8]) -> io::Result<&'a [u8]> {
     match stream.peek(start).await? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         came => Ok(&start[..came]),
@@ -75,7 +77,7 @@ async fn peek<'a>(stream: &TcpStream, start: &'a mut [u8]) -> io::Result<&'a [u8
 }
 
 /// Tells a client that TLS is required.
-pub(super) async fn refuse(stream: TcpStream, transport: Arc<TransportConfig>) {
+pub(super) async fn refuse(stream: Socket, transport: Arc<TransportConfig>) {
     const REFUSAL: &[u8] =
         b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: 42\r\n\r\n\
           this port requires TLS: use https://...\n";

@@ -1,11 +1,11 @@
-// What a person does at the page, without a mouse: `page.mjs LINE_PORT HTTP_PORT`, and the
-// same of a server with users. Says `done` at the end.
+// What a person does at the page, without a mouse: `page.mjs LINE_PORT HTTP_PORT`, the same of a server
+// with users, and the HTTP port of the leader of a cluster. Says `done` at the end.
 // Exit code 77: there is no browser, or nothing to drive it.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { Line, PHONE, withBrowser } from "./browser.mjs";
 
-const [line, http, guardedLine, guardedHttp] = process.argv.slice(2).map(Number);
+const [line, http, guardedLine, guardedHttp, leaderHttp] = process.argv.slice(2).map(Number);
 const homeOf = (port) => `http://127.0.0.1:${port}`;
 const home = homeOf(http);
 const EVIL = `<img src=x onerror=alert(1)>`;
@@ -46,6 +46,18 @@ async function opened(context, path = "/", home = homeOf(http)) {
 const row = (page, name) => page.locator(`#locks > li[data-key=${JSON.stringify(name)}]`);
 const has = (locator, text) => locator.filter({ hasText: text }).first().waitFor();
 const focused = (page) => page.evaluate(() => document.activeElement.closest("li")?.dataset.key);
+
+/** The page of a leader shows its cluster; that of a server alone has nothing of it. */
+async function clustered(context) {
+  const alone = await opened(context);
+  assert.equal(await alone.page.locator("#cluster-part").isVisible(), false);
+  const { page, wrong } = await opened(context, "/", homeOf(leaderHttp));
+  await has(page.locator("#cluster-title"), /a leads for .*, term 16226/);
+  await has(page.locator("#nodes .leader"), "10.0.0.1:3309 · version 0.1.0");
+  await has(page.locator("#nodes .follower"), "relays 12 connections");
+  await has(page.locator("#changes li"), "a leads, term 16226 · no beat");
+  assert.deepEqual([wrong, alone.wrong], [[], []]);
+}
 
 async function theStory(page) {
   await has(page.locator("#none"), "No lock is held. Take one: getlock demo -- sleep 60.");
@@ -424,6 +436,7 @@ for (const device of [{ viewport: { width: 1440, height: 900 } }, PHONE]) {
   }, device);
 }
 for (const client of scene.clients) client.close();
+await withBrowser(clustered);
 await withBrowser(loggedOut);
 await withBrowser(logged);
 console.log("done");

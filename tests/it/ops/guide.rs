@@ -5,6 +5,7 @@ use crate::{
     common::http,
     markdown::{files, guides, read},
     metrics::with_store,
+    status_port::metrics_of_a_node,
 };
 
 /// The words of the page that start so, each to its end as a name.
@@ -36,6 +37,7 @@ fn every_file_for_operators_is_listed() {
 async fn metrics_exist() {
     let (_folder, server) = with_store();
     let (_, metrics) = http::get(server.http, "/metrics").await;
+    let metrics = metrics + &metrics_of_a_node().await;
     let page = read("docs/operations.md");
     assert!(names(&page, "getlockd_").count() > 10);
     for name in names(&page, "getlockd_") {

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use super::{
     Etcd,
-    failure::Failure,
+    failure::EtcdFailure,
     generated::etcdserverpb::{
         AlarmRequest, AlarmType, Member as Listed, MemberListRequest, RangeRequest, StatusResponse,
         TxnRequest, cluster_client::ClusterClient, maintenance_client::MaintenanceClient,
     },
-    members::Member,
+    members::EtcdMember,
     txn, version,
 };
 use crate::engine::Versioned;
@@ -68,7 +68,7 @@ impl EtcdCheck {
                     }
                     reached.push(status);
                 }
-                Err(Failure::Unsound(why)) => self.errors.push(why),
+                Err(EtcdFailure::Unsound(why)) => self.errors.push(why),
                 Err(failure) => {
                     self.warnings.push(format!("{failure}; is this member up, and its address right?"));
                 }
@@ -136,7 +136,7 @@ impl EtcdCheck {
                 }
             })),
             // etcd shows alarms to its administrators only.
-            Err(Failure::Forbidden(_)) => self.lines.push("alarms: not shown to this user".to_owned()),
+            Err(EtcdFailure::Forbidden(_)) => self.lines.push("alarms: not shown to this user".to_owned()),
             Err(failure) => self.warnings.push(format!("its alarms cannot be read: {failure}")),
         }
     }
@@ -158,12 +158,12 @@ impl EtcdCheck {
     }
 
     /// Not cancel-safe: dropped, keys stay.
-    async fn large(&mut self, etcd: &Etcd, member: &Member, folder: &str) {
+    async fn large(&mut self, etcd: &Etcd, member: &EtcdMember, folder: &str) {
         let key = |n: usize| etcd.keys.key(&format!("{folder}/{n}"));
         let success = (0..OPERATIONS).map(|n| txn::put_op(key(n), b"check".to_vec())).collect();
         match member.txn(TxnRequest { success, ..TxnRequest::default() }).await {
             Ok(_) => self.lines.push(format!("a transaction of {OPERATIONS} operations is accepted")),
-            Err(Failure::Refused(why)) => {
+            Err(EtcdFailure::Refused(why)) => {
                 self.errors.push(format!("{why}; start etcd with --max-txn-ops=128, its default, or more"));
             }
             Err(failure) => self.errors.push(failure.to_string()),
@@ -171,7 +171,7 @@ impl EtcdCheck {
     }
 
     /// Not cancel-safe: dropped, a key stays.
-    async fn speed(&mut self, etcd: &Etcd, member: &Member, folder: &str) {
+    async fn speed(&mut self, etcd: &Etcd, member: &EtcdMember, folder: &str) {
         let mut times = Vec::new();
         let mut seen = None;
         for n in 0..WRITES {
@@ -200,7 +200,7 @@ impl EtcdCheck {
         }
     }
 
-    /// A beat is a revision of etcd, and etcd keeps all of them unless told. Cancel-safe.
+    /// A beat is a revision of etcd, and etcd keeps all of them by default. Cancel-safe.
     async fn compaction(&mut self, etcd: &Etcd, beat_time: Duration) {
         const DAY: Duration = Duration::from_hours(24);
         let member = etcd.members.current();

@@ -8,7 +8,7 @@ use crate::engine::{EngineError, Written};
 
 /// Why a call gave nothing, with the member that was called.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Failure {
+pub(super) enum EtcdFailure {
     /// It was not made: etcd refuses what it asks for.
     #[error("{0}")]
     Refused(String),
@@ -32,7 +32,7 @@ pub(super) enum Failure {
     Unavailable(String),
 }
 
-impl Failure {
+impl EtcdFailure {
     /// What etcd, or the connection to it, answered.
     pub(super) fn new(member: &str, status: &Status) -> Self {
         let text = format!("{member}: {}", with_causes(status));
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn only_what_was_certainly_not_made_is_refused() {
-        let write = |code, text: &str| Failure::new("h1:2379", &Status::new(code, text)).of_write();
+        let write = |code, text: &str| EtcdFailure::new("h1:2379", &Status::new(code, text)).of_write();
         for text in [
             "duplicate key given in txn request",
             "too many operations in txn request",
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn wrong_user_or_certificate_is_told_apart_from_no_answer() {
-        let read = |code, text: &str| Failure::new("h1:2379", &Status::new(code, text)).of_read();
+        let read = |code, text: &str| EtcdFailure::new("h1:2379", &Status::new(code, text)).of_read();
         for (code, text) in [
             (Code::InvalidArgument, "authentication failed, invalid user ID or password"),
             (Code::InvalidArgument, "user name is empty"),

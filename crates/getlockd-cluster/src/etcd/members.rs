@@ -21,8 +21,8 @@ use tonic::{
 };
 
 use super::{
-    EtcdConfig, Login, WrongCertificates,
-    failure::Failure,
+    EtcdConfig, EtcdLogin, WrongCertificates,
+    failure::EtcdFailure,
     generated::etcdserverpb::{
         AuthenticateRequest, RangeRequest, RangeResponse, StatusRequest, StatusResponse, TxnRequest,
         TxnResponse, auth_client::AuthClient, kv_client::KvClient, maintenance_client::MaintenanceClient,
@@ -35,36 +35,36 @@ pub(super) const MAX_ANSWER: usize = 8 << 20;
 
 /// All that are named in the URL, and whose turn it is.
 #[derive(Debug)]
-pub(super) struct Members {
-    members: Vec<Member>,
+pub(super) struct EtcdMembers {
+    members: Vec<EtcdMember>,
     turn: AtomicUsize,
 }
 
-impl Members {
+impl EtcdMembers {
     pub(super) fn new(config: &EtcdConfig) -> Result<Self, WrongCertificates> {
         let members = config.url.members.iter().enumerate();
         let members =
-            members.map(|(place, name)| Member::new(place, name, config)).collect::<Result<_, _>>()?;
+            members.map(|(place, name)| EtcdMember::new(place, name, config)).collect::<Result<_, _>>()?;
         Ok(Self { members, turn: AtomicUsize::new(0) })
     }
 
-    pub(super) fn all(&self) -> &[Member] {
+    pub(super) fn all(&self) -> &[EtcdMember] {
         &self.members
     }
 
     /// The member whose turn it is.
-    pub(super) fn current(&self) -> &Member {
+    pub(super) fn current(&self) -> &EtcdMember {
         self.at(self.turn.load(Ordering::Relaxed))
     }
 
     /// The member at a place, counted on and on.
-    pub(super) fn at(&self, place: usize) -> &Member {
+    pub(super) fn at(&self, place: usize) -> &EtcdMember {
         &self.members[place % self.members.len()]
     }
 
     /// After a failure that another member may not have, it is the next one's turn.
-    pub(super) fn note<A>(&self, member: &Member, answer: &Result<A, Failure>) {
-        if answer.as_ref().is_err_and(Failure::is_of_member) {
+    pub(super) fn note<A>(&self, member: &EtcdMember, answer: &Result<A, EtcdFailure>) {
+        if answer.as_ref().is_err_and(EtcdFailure::is_of_member) {
             let next = (member.place + 1) % self.members.len();
             // Unless the turn has gone on meanwhile.
             let _ = self.turn.compare_exchange(member.place, next, Ordering::Relaxed, Ordering::Relaxed);
@@ -73,12 +73,12 @@ impl Members {
 }
 
 /// One member of etcd.
-pub(super) struct Member {
+pub(super) struct EtcdMember {
     /// `host:port`.
     pub(super) name: String,
     place: usize,
     endpoint: Endpoint,
-    login: Option<Login>,
+    login: Option<EtcdLogin>,
     anyway: bool,
     pub(super) time_limit: Duration,
     open: Mutex<Open>,
@@ -96,12 +96,12 @@ type Token = MetadataValue<Ascii>;
 
 /// A connection, with what shows who we are.
 #[derive(Clone)]
-pub(super) struct Link {
+pub(super) struct MemberLink {
     pub(super) channel: Channel,
     token: Option<Token>,
 }
 
-impl Link {
+impl MemberLink {
     /// A message as a request. A member that knows no leader of etcd refuses it, in place of letting it wait.
     pub(super) fn request<M>(&self, message: M) -> Request<M> {
         let mut request = Request::new(message);
@@ -113,7 +113,7 @@ impl Link {
     }
 }
 
-impl Member {
+impl EtcdMember {
     fn new(place: usize, name: &str, config: &EtcdConfig) -> Result<Self, WrongCertificates> {
         let scheme = if config.url.tls { "https" } else { "http" };
         let mut endpoint =
@@ -143,7 +143,7 @@ impl Member {
     }
 
     /// Not cancel-safe: dropped, nothing is known of it.
-    pub(super) async fn txn(&self, request: TxnRequest) -> Result<TxnResponse, Failure> {
+    pub(super) async fn txn(&self, request: TxnRequest) -> Result<TxnResponse, EtcdFailure> {
         self.call(self.time_limit, |link| {
             let request = link.request(request.clone());
             async move { kv(link).txn(request).await.map(tonic::Response::into_inner) }
@@ -156,7 +156,7 @@ impl Member {
         &self,
         request: RangeRequest,
         limit: Duration,
-    ) -> Result<RangeResponse, Failure> {
+    ) -> Result<RangeResponse, EtcdFailure> {
         self.call(limit, |link| {
             let request = link.request(request.clone());
             async move { kv(link).range(request).await.map(tonic::Response::into_inner) }
@@ -165,7 +165,7 @@ impl Member {
     }
 
     /// What the member says of itself. Cancel-safe.
-    pub(super) async fn status(&self) -> Result<StatusResponse, Failure> {
+    pub(super) async fn status(&self) -> Result<StatusResponse, EtcdFailure> {
         self.call(self.time_limit, |link| async move { Self::ask_status(link.channel).await }).await
     }
 
@@ -175,16 +175,16 @@ impl Member {
     pub(super) async fn call<A, Called>(
         &self,
         limit: Duration,
-        send: impl Fn(Link) -> Called,
-    ) -> Result<A, Failure>
+        send: impl Fn(MemberLink) -> Called,
+    ) -> Result<A, EtcdFailure>
     where
         Called: Future<Output = Result<A, Status>>,
     {
         let answered = timeout(limit, self.log_in_and_send(send)).await;
         let answer = answered.unwrap_or_else(|_| {
-            Err(Failure::Unavailable(format!("{}: no answer within {limit:?}", self.name)))
+            Err(EtcdFailure::Unavailable(format!("{}: no answer within {limit:?}", self.name)))
         });
-        if answer.as_ref().is_err_and(Failure::is_of_member) {
+        if answer.as_ref().is_err_and(EtcdFailure::is_of_member) {
             self.open().channel = None;
         }
         answer
@@ -193,25 +193,25 @@ impl Member {
     /// etcd's tokens end after five minutes without use, and with each change of a user's rights: not a reason to fail.
     ///
     /// As cancel-safe as the call.
-    async fn log_in_and_send<A, Called>(&self, send: impl Fn(Link) -> Called) -> Result<A, Failure>
+    async fn log_in_and_send<A, Called>(&self, send: impl Fn(MemberLink) -> Called) -> Result<A, EtcdFailure>
     where
         Called: Future<Output = Result<A, Status>>,
     {
         let link = self.link().await?;
-        let sent = send(link).await.map_err(|status| Failure::new(&self.name, &status));
-        if self.login.is_none() || !matches!(sent, Err(Failure::LoggedOut(_))) {
+        let sent = send(link).await.map_err(|status| EtcdFailure::new(&self.name, &status));
+        if self.login.is_none() || !matches!(sent, Err(EtcdFailure::LoggedOut(_))) {
             return sent;
         }
         self.open().token = None;
         let link = self.link().await?;
-        send(link).await.map_err(|status| Failure::new(&self.name, &status))
+        send(link).await.map_err(|status| EtcdFailure::new(&self.name, &status))
     }
 
     /// The connection that there is, or a new one to a member whose version is sound.
     ///
     /// Cancel-safe.
-    async fn link(&self) -> Result<Link, Failure> {
-        let failed = |status: Status| Failure::new(&self.name, &status);
+    async fn link(&self) -> Result<MemberLink, EtcdFailure> {
+        let failed = |status: Status| EtcdFailure::new(&self.name, &status);
         let (kept, token) = {
             let open = self.open();
             (open.channel.clone(), open.token.clone())
@@ -225,22 +225,22 @@ impl Member {
             (_, token) => token,
         };
         *self.open() = Open { channel: Some(channel.clone()), token: token.clone() };
-        Ok(Link { channel, token })
+        Ok(MemberLink { channel, token })
     }
 
     /// Cancel-safe.
-    async fn connect(&self) -> Result<Channel, Failure> {
+    async fn connect(&self) -> Result<Channel, EtcdFailure> {
         let channel = self.endpoint.connect_lazy();
         match Self::ask_status(channel.clone()).await {
             Ok(_) if self.anyway => {}
             Ok(status) => {
                 if let Some(why) = version::unsound(&status.version) {
-                    return Err(Failure::Unsound(format!("{}: {why}", self.name)));
+                    return Err(EtcdFailure::Unsound(format!("{}: {why}", self.name)));
                 }
             }
             // Versions that show it to administrators only are all sound.
             Err(status) if status.code() == tonic::Code::PermissionDenied => {}
-            Err(status) => return Err(Failure::new(&self.name, &status)),
+            Err(status) => return Err(EtcdFailure::new(&self.name, &status)),
         }
         Ok(channel)
     }
@@ -255,18 +255,18 @@ impl Member {
     }
 }
 
-impl fmt::Debug for Member {
+impl fmt::Debug for EtcdMember {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Member").field(&self.name).finish()
+        f.debug_tuple("EtcdMember").field(&self.name).finish()
     }
 }
 
-fn kv(link: Link) -> KvClient<Channel> {
+fn kv(link: MemberLink) -> KvClient<Channel> {
     KvClient::new(link.channel).max_decoding_message_size(MAX_ANSWER)
 }
 
 /// The token of a login; none if etcd has no users. Cancel-safe.
-async fn log_in(channel: &Channel, login: &Login) -> Result<Option<Token>, Status> {
+async fn log_in(channel: &Channel, login: &EtcdLogin) -> Result<Option<Token>, Status> {
     let request = AuthenticateRequest { name: login.user.clone(), password: login.password.clone() };
     let answer = match AuthClient::new(channel.clone()).authenticate(request).await {
         Err(status) if status.message().contains("authentication is not enabled") => return Ok(None),

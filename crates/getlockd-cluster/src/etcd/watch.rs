@@ -18,7 +18,7 @@ use tonic::Streaming;
 
 use super::{
     Etcd,
-    failure::Failure,
+    failure::EtcdFailure,
     generated::{
         etcdserverpb::{
             TxnRequest, WatchCreateRequest, WatchRequest, WatchResponse, watch_client::WatchClient,
@@ -27,21 +27,21 @@ use super::{
         mvccpb::{Event, KeyValue, event::EventType},
     },
     keys::Keys,
-    members::{MAX_ANSWER, Member},
+    members::{EtcdMember, MAX_ANSWER},
     txn,
 };
 use crate::engine::{Change, Versioned};
 
 /// Reports until nobody listens. Cancel-safe: dropped, it reports nothing more.
 pub(super) async fn run(etcd: &Etcd, changes: UnboundedSender<Change>) {
-    let watcher = Watcher { etcd, changes: &changes, nodes: Mutex::default(), reported: AtomicU64::new(0) };
+    let watcher = EtcdWatch { etcd, changes: &changes, nodes: Mutex::default(), reported: AtomicU64::new(0) };
     tokio::select! {
         () = changes.closed() => {}
         () = watcher.run() => {}
     }
 }
 
-struct Watcher<'a> {
+struct EtcdWatch<'a> {
     etcd: &'a Etcd,
     changes: &'a UnboundedSender<Change>,
     /// The nodes that were reported and are not gone.
@@ -50,7 +50,7 @@ struct Watcher<'a> {
     reported: AtomicU64,
 }
 
-impl Watcher<'_> {
+impl EtcdWatch<'_> {
     /// At one member after the other. Cancel-safe.
     async fn run(&self) {
         let members = &self.etcd.members;
@@ -71,7 +71,7 @@ impl Watcher<'_> {
     }
 
     /// What stands there, and then each change. `Ok` if nobody listens any more. Cancel-safe.
-    async fn follow(&self, member: &Member) -> Result<(), Failure> {
+    async fn follow(&self, member: &EtcdMember) -> Result<(), EtcdFailure> {
         let keys = &self.etcd.keys;
         let ranges = ranges(keys);
         let success = ranges.iter().map(|(key, end)| txn::range_op(key.clone(), end.clone())).collect();
@@ -113,13 +113,17 @@ impl Watcher<'_> {
     }
 
     /// Cancel-safe.
-    async fn forward(&self, member: &Member, mut events: Streaming<WatchResponse>) -> Result<(), Failure> {
-        let ended = |why: &str| Failure::Unavailable(format!("{}: {why}", member.name));
+    async fn forward(
+        &self,
+        member: &EtcdMember,
+        mut events: Streaming<WatchResponse>,
+    ) -> Result<(), EtcdFailure> {
+        let ended = |why: &str| EtcdFailure::Unavailable(format!("{}: {why}", member.name));
         loop {
-            let message = events.message().await.map_err(|status| Failure::new(&member.name, &status))?;
+            let message = events.message().await.map_err(|status| EtcdFailure::new(&member.name, &status))?;
             let message = message.ok_or_else(|| ended("the watch ended"))?;
             if message.canceled {
-                // Compacted, or the rights have changed. All of it is read anew.
+                // Compacted, or the rights have changed. All of it is read again.
                 return Err(ended(&format!("the watch was ended: {}", message.cancel_reason)));
             }
             for event in message.events {
@@ -145,14 +149,14 @@ impl Watcher<'_> {
     ///
     /// HTTP/2's own pings do not tell: etcd closes a connection with more than one in five seconds, and a member that
     /// is cut off answers them. Cancel-safe.
-    async fn see_that_it_lives(&self, member: &Member) -> Failure {
+    async fn see_that_it_lives(&self, member: &EtcdMember) -> EtcdFailure {
         let mut ticks = interval(member.time_limit * 8 / 5);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut due = 0;
         loop {
             ticks.tick().await;
             if self.reported.load(Ordering::Relaxed) < due {
-                return Failure::Unavailable(format!("{}: the watch stands still", member.name));
+                return EtcdFailure::Unavailable(format!("{}: the watch stands still", member.name));
             }
             match member.txn(txn::look(&self.etcd.keys)).await {
                 Err(failure) => return failure,
@@ -199,10 +203,10 @@ fn change(name: &str, value: Option<Versioned>) -> Option<Change> {
 
 /// One stream of the changes of all ranges. Cancel-safe.
 async fn open(
-    member: &Member,
+    member: &EtcdMember,
     ranges: [(Vec<u8>, Vec<u8>); 4],
     start: u64,
-) -> Result<Streaming<WatchResponse>, Failure> {
+) -> Result<Streaming<WatchResponse>, EtcdFailure> {
     let requests = ranges.map(|(key, range_end)| {
         let create = WatchCreateRequest { key, range_end, start_revision: start.cast_signed() };
         WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) }

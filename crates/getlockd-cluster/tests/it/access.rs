@@ -4,7 +4,7 @@ use std::fs;
 
 use getlockd_cluster::{
     engine::{Engine as _, EngineError, Written},
-    etcd::{Etcd as Engine, EtcdConfig, Login},
+    etcd::{Etcd as Engine, EtcdConfig, EtcdLogin},
 };
 
 use crate::{
@@ -69,8 +69,8 @@ fn with_users() -> Option<Etcd> {
     Some(etcd)
 }
 
-fn login(user: &str, password: &str) -> Login {
-    Login { user: user.to_owned(), password: password.to_owned() }
+fn login(user: &str, password: &str) -> EtcdLogin {
+    EtcdLogin { user: user.to_owned(), password: password.to_owned() }
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn user_with_rights_on_the_prefix_leads() {
 }
 
 #[tokio::test]
-async fn beat_whose_login_is_over_logs_in_again_at_once() {
+async fn beat_after_the_login_is_over_logs_in_again_at_once() {
     let Some(etcd) = with_users() else { return };
     let node =
         connected(&EtcdConfig { login: Some(login("locks", "secret")), ..config(&etcd.url("getlockd")) });

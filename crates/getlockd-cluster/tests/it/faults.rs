@@ -8,7 +8,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn write_to_a_member_that_stands_still_is_unknown_and_may_be_made() {
+async fn write_to_a_frozen_member_is_unknown_and_may_be_made() {
     let Some(mut etcd) = Etcd::start(1) else { return };
     let a = node(&etcd);
     let nobody = a.look().await.unwrap();

@@ -13,6 +13,7 @@ mod common {
 }
 mod access;
 mod check;
+mod driver;
 mod faults;
 mod leases;
 mod node;

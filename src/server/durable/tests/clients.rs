@@ -137,7 +137,8 @@ impl Scene {
             ttl: Some(ttl),
             ..LeaseRequest::of(any_name(dice))
         };
-        let client = Client { origin: origin(Wire::Http), gone: CancellationToken::new(), user: None };
+        let client =
+            Client { origin: origin(Wire::Http), gone: CancellationToken::new(), user: None, via: None };
         // Some lose patience, be it in the middle of the write.
         let patience = if dice.one_in(8) { millis(dice.below(20)) } else { Duration::from_hours(1) };
         let (Grant { token, ends, delivery, .. }, secret): (Grant, Secret) =
@@ -156,7 +157,8 @@ impl Scene {
     pub(super) async fn take_for(&self, ttl: Duration) -> Told {
         let name = Name::new(NAMES[0]).unwrap();
         let request = LeaseRequest { ttl: Some(ttl), ..LeaseRequest::of(name.clone()) };
-        let client = Client { origin: origin(Wire::Http), gone: CancellationToken::new(), user: None };
+        let client =
+            Client { origin: origin(Wire::Http), gone: CancellationToken::new(), user: None, via: None };
         let (grant, secret) = self.leases.acquire(request, client).await.unwrap();
         grant.delivery.done();
         let (token, ends) = (grant.token, moment(grant.ends));

@@ -74,8 +74,8 @@ export function callerElement(id) {
 
 /** What is known of a session beside its name, with a dot between each two. */
 export function about(id, ...more) {
-  const { peer, wire, note, expiresAt, restored, idleSince, waitsFor } = session(id);
-  const words = [`session ${id}`, wire && WIRES[wire], named(session(id)) && peer];
+  const { peer, via, wire, note, expiresAt, restored, idleSince, waitsFor } = session(id);
+  const words = [`session ${id}`, wire && WIRES[wire], named(session(id)) && peer, via && `via ${via}`];
   words.push(note && `“${note}”`, expiresAt && leased(expiresAt, restored), ...more);
   const line = words.filter(Boolean).flatMap((word, at) => (at ? [" · ", word] : [word]));
   if (idleSince && !waitsFor) line.push(since(idleSince, (ms) => quiet(ms) && ` · ${quiet(ms)}`));

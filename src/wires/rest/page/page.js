@@ -1,6 +1,7 @@
 // The live page. It shows what comes from /events; each part of it is a file beside this one.
 import { $, lockOf, now, page } from "./state.js";
 import { enableEnding, setText, tickAges } from "./elements.js";
+import { drawCluster } from "./cluster.js";
 import { ask, describeEnd, wireEnd } from "./end.js";
 import { drawLocks, narrow, rowOf, settle, step, toggle, wireLocks } from "./locks.js";
 import { drawLogin, wireLogin } from "./login.js";
@@ -20,6 +21,7 @@ page.draw = () => {
   drawLocks();
   drawSessions();
   drawWaits();
+  drawCluster();
   if ($("end").open) describeEnd();
   enableEnding();
 };

@@ -11,7 +11,7 @@ use axum::{
 };
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
-use crate::ops::metrics::Metrics;
+use super::Metrics;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -22,7 +22,7 @@ static SCRAPES: Semaphore = Semaphore::const_new(2);
 /// The metrics in the format that the client accepts: OpenMetrics if it asks for that, else Prometheus's text format.
 ///
 /// Cancel-safe: it changes nothing.
-pub(super) async fn scrape(metrics: Arc<Metrics>, headers: HeaderMap) -> Response {
+pub async fn scrape(metrics: Arc<Metrics>, headers: HeaderMap) -> Response {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
     let open = accepted.into_iter().any(|accept| accept.contains("application/openmetrics-text"));
     let _place = SCRAPES.acquire().await;

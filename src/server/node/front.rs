@@ -1,0 +1,94 @@
+//! What becomes of a connection: this node serves it, relays it, or parks it.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use tokio::time::{Instant, sleep};
+
+use super::{NodeShared, leading::Leading};
+use crate::{
+    core::client_info::Wire,
+    net::{Accepted, BufferedSocket, Parked, TLS_HELLO, Upstream, park},
+    wires::{line, mysql, web},
+};
+
+/// How long to wait before a leader that did not answer is tried again.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// How long a client may take to read that nobody leads.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What becomes of connections now.
+#[derive(Clone, Debug)]
+pub(super) enum Front {
+    /// Nobody leads: they are parked.
+    Nobody,
+    /// Another node leads.
+    Relays(Arc<Upstream>),
+    /// This node leads.
+    Serves(Arc<Leading>),
+}
+
+/// Serves or relays a connection as soon as somebody leads, and refuses it if nobody does in the time for a login.
+///
+/// Cancel-safe: dropped, it closes the connection.
+pub(super) async fn serve(node: Arc<NodeShared>, wire: Wire, mut accepted: Accepted) {
+    let give_up = Instant::now() + node.config.transport.timeouts.login;
+    let mut fronts = node.front.subscribe();
+    loop {
+        let front = fronts.borrow_and_update().clone();
+        let mut retry = None;
+        match front {
+            Front::Serves(leading) if leading.takes(wire) => return leading.serve(wire, accepted).await,
+            Front::Relays(upstream) => match upstream.relay(accepted, wire).await {
+                Ok(()) => return,
+                // Not a byte has passed.
+                Err(returned) => {
+                    tracing::debug!(error = %returned.error, "connection parked");
+                    (accepted, retry) = (returned.accepted, Some(RETRY));
+                }
+            },
+            Front::Nobody | Front::Serves(_) => {}
+        }
+        let goes_on = async {
+            tokio::select! {
+                changed = fronts.changed() => drop(changed),
+                () = sleep(retry.unwrap_or_default()), if retry.is_some() => {}
+            }
+        };
+        let limit = give_up.saturating_duration_since(Instant::now());
+        let parked = tokio::select! {
+            parked = park(&accepted, node.relay.stats(), limit, goes_on) => parked,
+            () = node.stopping.cancelled() => return,
+        };
+        match parked {
+            Parked::Goes(()) => {}
+            Parked::Left => return,
+            Parked::TooLong => return refuse(&node, wire, accepted).await,
+        }
+    }
+}
+
+/// Tells a client that nobody leads. One that has begun TLS is told nothing: it has no session that could be told.
+///
+/// Cancel-safe: dropped, it closes the connection.
+async fn refuse(node: &NodeShared, wire: Wire, mut accepted: Accepted) {
+    let transport = Arc::new(node.config.transport.clone());
+    if let Some(tls) = &transport.tls {
+        let mut first = [0];
+        // What has come by now: a client of MySQL says nothing before it is greeted.
+        let came = accepted.stream.peek(&mut first).now_or_never();
+        if tls.is_required() || (matches!(came, Some(Ok(1))) && first == [TLS_HELLO]) {
+            return;
+        }
+    }
+    let refusal = match wire {
+        Wire::Line => line::no_leader(),
+        Wire::MySql => mysql::no_leader(),
+        Wire::Http | Wire::Grpc => web::no_leader(),
+    };
+    if let Ok(mut io) = BufferedSocket::new(accepted.stream, transport) {
+        io.output.extend_from_slice(&refusal);
+        io.close(Some(LAST_WORDS)).await;
+    }
+}

@@ -1,0 +1,255 @@
+//! One term of this node, from the leases that it finds to the last client that is told.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use getlockd_cluster::{
+    driver::{Numbers, Tenure},
+    moment::Moment,
+    record,
+};
+use tokio::time::{sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{NodeShared, view::TermView};
+use crate::{
+    core::{
+        client_info::Wire,
+        lease::{Durability, Secret, Unwritten},
+        store::{BootMoment, DurableLease, Floors, Store, StoreWriter},
+    },
+    net::{Accepted, Farewells, LeaderTerm, Relays, SocketGuard},
+    server::instance::{Instance, Start},
+    store::{self, ClusterStore},
+};
+
+/// How long connections may take to close once a term is over.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// A term that serves.
+#[derive(Debug)]
+pub(super) struct Leading {
+    pub instance: Instance,
+    pub tenure: Arc<Tenure>,
+    pub relays: Arc<Relays>,
+    pub guard: Arc<SocketGuard>,
+    writer: Arc<StoreWriter>,
+    /// Nothing new is granted, and all leases are written.
+    is_draining: Arc<AtomicBool>,
+    /// The term is over: connections that are still open are dropped.
+    over: CancellationToken,
+}
+
+impl Leading {
+    /// Whether new connections of a wire are served. Holders of leases connect again up to the end of a drain, to renew and
+    /// release them. All others wait for the next leader.
+    pub fn takes(&self, wire: Wire) -> bool {
+        let is_over = self.over.is_cancelled() || self.tenure.term.closing().is_cancelled();
+        !is_over && (wire == Wire::Http || !self.is_draining())
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::SeqCst)
+    }
+
+    /// Serves a connection until its end or that of the term.
+    ///
+    /// Cancel-safe: dropped, it closes the connection.
+    pub async fn serve(&self, wire: Wire, accepted: Accepted) {
+        let accepted = accepted.guarded_by(&self.guard);
+        let (tasks, http_tasks) = (self.instance.tasks(), self.instance.http_tasks());
+        let serving: Pin<Box<dyn Future<Output = ()> + Send>> = match wire {
+            Wire::Line => Box::pin(tasks.track_future(self.instance.serve_line(accepted))),
+            Wire::MySql => Box::pin(tasks.track_future(self.instance.serve_mysql(accepted))),
+            Wire::Http | Wire::Grpc => Box::pin(http_tasks.track_future(self.instance.serve_http(accepted))),
+        };
+        tokio::select! {
+            biased;
+            () = serving => {}
+            () = self.over.cancelled() => {}
+        }
+    }
+}
+
+/// Leads for one term.
+///
+/// Not cancel-safe: dropped, clients of the term are not told of its end before the guard shuts.
+pub(super) async fn lead(node: Arc<NodeShared>, tenure: Arc<Tenure>) {
+    let (guard, farewells) = SocketGuard::new(tenure.term.clone());
+    let Some(leading) = begin(&node, &tenure, guard).await else {
+        tenure.restore_failed();
+        return;
+    };
+    let closing = tenure.term.closing();
+    tokio::select! {
+        () = tenure.serving() => {}
+        () = closing.cancelled() => {}
+    }
+    leading.instance.serve().await;
+    node.serves(&leading);
+    tokio::select! {
+        biased;
+        () = closing.cancelled() => return step_down(&node, &leading).await,
+        () = tenure.draining() => {}
+    }
+    tokio::select! {
+        biased;
+        () = hand_over(&node, &leading, farewells) => {}
+        () = lost_while_draining(&leading) => step_down(&node, &leading).await,
+    }
+}
+
+/// Resolves when the term ends before the drain is over.
+///
+/// Cancel-safe.
+async fn lost_while_draining(leading: &Leading) {
+    leading.tenure.term.closing().cancelled().await;
+    if leading.over.is_cancelled() {
+        // It was this node that ended it.
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Takes up the leases that the engine has; none if they cannot all be read.
+///
+/// Cancel-safe: dropped, nothing serves.
+async fn begin(
+    node: &Arc<NodeShared>,
+    tenure: &Arc<Tenure>,
+    guard: Arc<SocketGuard>,
+) -> Option<Arc<Leading>> {
+    let stored = store::read(take_leases(tenure));
+    let stored = stored.inspect_err(|error| {
+        tracing::error!(%error, "a lease of the cluster cannot be read; this node must not lead");
+    });
+    let (stored, node, tenure) = (stored.ok()?, node.clone(), tenure.clone());
+    // With many leases it takes a second, in which this thread serves others.
+    let begun = tokio::task::spawn_blocking(move || restore(&node, tenure, guard, stored));
+    let leading = begun.await.ok().flatten()?;
+    let Leading { instance, tenure, writer, .. } = &*leading;
+    let numbers = instance.service().clone();
+    let store: Arc<dyn Store> = Arc::new(ClusterStore(tenure.clone()));
+    tokio::spawn(writer.clone().run(store, Arc::new(move || numbers.last_numbers())));
+    tokio::spawn(move_ceiling(tenure.clone(), writer.clone()));
+    let (last, sessions) = (instance.service().clone(), instance.service().clone());
+    tenure.restored(Numbers {
+        last: Box::new(move || {
+            let Floors { token, session } = last.last_numbers();
+            record::Floors { token, session }
+        }),
+        holders: Box::new(move || sessions.registry().count()),
+    });
+    Some(leading)
+}
+
+fn take_leases(tenure: &Tenure) -> Vec<(String, Vec<u8>)> {
+    std::mem::take(&mut *tenure.leases.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// The lock table of a term, with the leases that go on.
+fn restore(
+    node: &Arc<NodeShared>,
+    tenure: Arc<Tenure>,
+    guard: Arc<SocketGuard>,
+    stored: Vec<DurableLease>,
+) -> Option<Arc<Leading>> {
+    let (writer, start, is_draining) = start(node, &tenure, &stored)?;
+    let instance = Instance::new(node.config.clone(), start);
+    let instance = instance.inspect_err(|error| tracing::error!(%error, "cannot serve")).ok()?;
+    let found = stored.len();
+    let restored = instance.leases().restore(stored, BootMoment::now());
+    tracing::info!(restored, dropped = found - restored, term = tenure.term.number(), "leases restored");
+    let entrances = node.entrances.get().map(|entrances| entrances.0.clone()).unwrap_or_default();
+    let relays = Relays::new(tenure.term.clone(), tenure.leader.clone(), entrances);
+    let over = CancellationToken::new();
+    Some(Arc::new(Leading { instance, tenure, relays, guard, writer, is_draining, over }))
+}
+
+/// Where the lock table of a term begins, what writes its leases, and whether it drains.
+fn start(
+    node: &Arc<NodeShared>,
+    tenure: &Arc<Tenure>,
+    stored: &[DurableLease],
+) -> Option<(Arc<StoreWriter>, Start, Arc<AtomicBool>)> {
+    let writer = StoreWriter::new(stored.iter().cloned(), floors(*tenure.ceiling.borrow()));
+    let is_draining = Arc::new(AtomicBool::new(false));
+    // Nobody else can grant the lock of a lease that ends before the term. From the drain on, a successor may come earlier.
+    let (drains, term) = (is_draining.clone(), tenure.term.clone());
+    let unwritten = Unwritten::Within(Arc::new(move || {
+        if drains.load(Ordering::SeqCst) { Duration::ZERO } else { term.left(Moment::now()) }
+    }));
+    let request_key: Secret = tenure.leader.request_key.parse().ok()?;
+    let start = Start {
+        floors: floors(tenure.first),
+        durability: Some(Durability { writer: writer.clone(), unwritten, request_key }),
+        term: Some(LeaderTerm { term: tenure.term.clone(), takeover_delay: tenure.leader.takeover_delay }),
+        cluster: Some(Arc::new(TermView::new(node, tenure))),
+    };
+    Some((writer, start, is_draining))
+}
+
+fn floors(record::Floors { token, session }: record::Floors) -> Floors {
+    Floors { token, session }
+}
+
+/// Numbers go on as beats are acknowledged.
+///
+/// Cancel-safe.
+async fn move_ceiling(tenure: Arc<Tenure>, writer: Arc<StoreWriter>) {
+    let mut ceiling = tenure.ceiling.clone();
+    while ceiling.changed().await.is_ok() {
+        writer.set_ceiling(floors(*ceiling.borrow_and_update()));
+    }
+}
+
+/// The term ends before its time: clients are told as long as the guard lets through, holders first, and all connections
+/// close. What the engine has goes on there: the writer ends first.
+///
+/// Not cancel-safe: dropped, some connections go on, and the guard lets nothing through.
+async fn step_down(node: &NodeShared, leading: &Leading) {
+    let Leading { instance, tenure, writer, over, .. } = leading;
+    node.no_longer(leading);
+    writer.close(false);
+    instance.service().registry().end_holders_first();
+    instance.http_stop().cancel();
+    instance.tasks().close();
+    instance.http_tasks().close();
+    let all_closed = async {
+        instance.tasks().wait().await;
+        instance.http_tasks().wait().await;
+    };
+    let _ = timeout(tenure.term.left(Moment::now()).max(LAST_WORDS), all_closed).await;
+    over.cancel();
+}
+
+/// The term ends in good order: holders get the time of the drain, and the seat is resigned once all that was promised has
+/// ended.
+///
+/// Not cancel-safe: dropped, the seat is not resigned, and a successor waits for T.
+async fn hand_over(node: &NodeShared, leading: &Leading, mut farewells: Farewells) {
+    let Leading { instance, tenure, relays, guard, writer, is_draining, over } = leading;
+    let (drain, leases) = (instance.config().drain, instance.leases());
+    tracing::info!(?drain, sessions = instance.service().registry().count(), "draining");
+    // First: a lease that is promised from here on is written.
+    is_draining.store(true, Ordering::SeqCst);
+    relays.drain();
+    let (is_drained, ()) = tokio::join!(instance.drain(node.at_once.cancelled()), leases.store_all());
+    guard.say_farewell();
+    writer.close(leases.all_stored());
+    let unwritten = leases.unwritten_until();
+    node.no_longer(leading);
+    instance.end(is_drained).await;
+    over.cancel();
+    tenure.drained();
+    tokio::join!(relays.cut_all(), farewells.all_heard());
+    if let Some(ends) = unwritten {
+        sleep_until(ends).await;
+    }
+    tenure.all_told();
+}

@@ -1,0 +1,166 @@
+//! What a node shows of itself and of its cluster.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use getlockd_cluster::{
+    driver::{ClusterReport, Role, Tenure},
+    moment::Moment,
+};
+
+use super::{NodeShared, front::Front};
+use crate::{
+    core::cluster::{ChangeRow, ClusterStatus, ClusterView, NodeRole, NodeRow},
+    net::CutCause,
+    ops::{
+        metrics::Sources,
+        node::{LeaderPlace, NodeState, NodeStatus, NodeView, NotReady},
+    },
+};
+
+/// After how many times T without a sign of life a node counts as lost.
+const LOST_AFTER: u32 = 3;
+
+/// The cluster of a leader, as its clients see it.
+#[derive(Debug)]
+pub(super) struct TermView {
+    /// Weak: the node has the term.
+    node: Weak<NodeShared>,
+    tenure: Weak<Tenure>,
+    status: Frozen,
+}
+
+/// What does not change in a term.
+#[derive(Debug)]
+struct Frozen {
+    node: String,
+    term: u64,
+    ttl: Duration,
+    since: std::time::SystemTime,
+}
+
+impl TermView {
+    pub fn new(node: &Arc<NodeShared>, tenure: &Arc<Tenure>) -> Self {
+        let status = Frozen {
+            node: node.name.to_string(),
+            term: tenure.term.number(),
+            ttl: tenure.leader.ttl,
+            since: tenure.since,
+        };
+        Self { node: Arc::downgrade(node), tenure: Arc::downgrade(tenure), status }
+    }
+}
+
+impl ClusterView for TermView {
+    fn status(&self) -> ClusterStatus {
+        let Frozen { node, term, ttl, since } = &self.status;
+        let shared = self.node.upgrade();
+        let report = shared.as_ref().map(|shared| shared.report()).unwrap_or_default();
+        let relayed = |name: &str| match shared.as_ref().map(|shared| shared.front.borrow().clone()) {
+            Some(Front::Serves(leading)) => {
+                let rows = leading.relays.rows();
+                rows.iter().filter(|row| *row.node == *name).map(|row| row.relayed).sum()
+            }
+            _ => 0,
+        };
+        ClusterStatus {
+            node: node.clone(),
+            term: *term,
+            leader_since: *since,
+            left: self.tenure.upgrade().map(|tenure| tenure.term.left(Moment::now())).unwrap_or_default(),
+            nodes: rows(&report, node, *ttl, relayed),
+            changes: changes(&report),
+        }
+    }
+}
+
+fn rows(
+    report: &ClusterReport,
+    leader: &str,
+    ttl: Duration,
+    relayed: impl Fn(&str) -> usize,
+) -> Vec<NodeRow> {
+    let row = |(record, seen): &(getlockd_cluster::record::NodeRecord, Duration)| NodeRow {
+        role: match &record.node {
+            node if node == leader => NodeRole::Leader,
+            _ if *seen > ttl * LOST_AFTER => NodeRole::Lost,
+            _ => NodeRole::Follower,
+        },
+        relayed: relayed(&record.node),
+        node: record.node.clone(),
+        address: record.address.clone(),
+        version: record.version.clone(),
+        started_ms: record.started_ms,
+        seen: *seen,
+    };
+    report.nodes.iter().map(row).collect()
+}
+
+fn changes(report: &ClusterReport) -> Vec<ChangeRow> {
+    let row = |change: &getlockd_cluster::driver::LeaderChange| ChangeRow {
+        at: change.at,
+        leader: change.leader.clone(),
+        term: change.term,
+        cause: change.cause,
+    };
+    report.changes.iter().map(row).collect()
+}
+
+impl NodeShared {
+    /// What the node knows of its cluster, now.
+    fn report(&self) -> ClusterReport {
+        self.cluster.report.borrow().aged(Moment::now())
+    }
+}
+
+impl NodeView for NodeShared {
+    fn status(&self) -> NodeStatus {
+        let (front, report) = (self.front.borrow().clone(), self.report());
+        let (term, leader) = match &*self.cluster.role.borrow() {
+            Role::Nobody => (report.changes.last().map_or(0, |change| change.term), None),
+            Role::Follows(term, leader) => (*term, Some(leader.clone())),
+            Role::Leads(tenure) => (tenure.term.number(), Some(tenure.leader.clone())),
+        };
+        let is_stopping = self.draining.is_cancelled();
+        let (state, left, not_ready) = match &front {
+            Front::Serves(leading) => {
+                let state = if leading.is_draining() { NodeState::Draining } else { NodeState::Leading };
+                (state, Some(leading.tenure.term.left(Moment::now())), None)
+            }
+            Front::Relays(upstream) => {
+                let behind = (!upstream.is_good()).then_some(NotReady::Behind);
+                (NodeState::Following, Some(upstream.left()), behind)
+            }
+            Front::Nobody => (NodeState::Parked, None, None),
+        };
+        let is_draining = is_stopping || state == NodeState::Draining;
+        NodeStatus {
+            node: self.name.to_string(),
+            state: if is_draining { NodeState::Draining } else { state },
+            term,
+            ttl: leader.as_ref().map_or(self.ttl, |leader| leader.ttl),
+            leader: leader
+                .map(|leader| LeaderPlace { node: leader.node.clone(), address: leader.address.clone() }),
+            not_ready: if is_draining { Some(NotReady::Draining) } else { not_ready },
+            left,
+            relayed: usize::try_from(self.relay.stats().relayed()).unwrap_or(usize::MAX),
+            parked: usize::try_from(self.relay.stats().parked()).unwrap_or(usize::MAX),
+            relay_cuts: CutCause::ALL.map(|cause| (cause.as_str(), self.relay.stats().cuts(cause))).to_vec(),
+            guard_refused: self.relay.stats().refused() + self.refused(&front),
+            holders: match &front {
+                Front::Serves(leading) => leading.instance.service().registry().holders(),
+                Front::Relays(_) | Front::Nobody => 0,
+            },
+            report: Arc::new(report),
+        }
+    }
+
+    fn served(&self) -> Option<Arc<Sources>> {
+        match &*self.front.borrow() {
+            Front::Serves(leading) => Some(leading.instance.sources().clone()),
+            Front::Relays(_) | Front::Nobody => None,
+        }
+    }
+}
