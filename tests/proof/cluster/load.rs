@@ -170,10 +170,13 @@ async fn open_session(
         let text = &scene.names[name];
         let wish = Wish { name: text, mode: Mode::Exclusive, wait_ms: at_least_ms(wait_ms) };
         let asked = scene.asks();
-        let Some(got) = session.get(text, wait_ms).await else {
-            scene.tally.count("not answered");
-            diary.open_get(name, wish, asked);
-            return alive;
+        let got = match session.get(text, wait_ms).await {
+            Ok(got) => got,
+            Err(why) => {
+                scene.tally.count(why.kind());
+                diary.open_get(name, wish, asked);
+                return alive;
+            }
         };
         let when = scene.when(asked);
         diary.got(name, wish, when, got);
@@ -229,10 +232,13 @@ async fn asking_session(
         let text = &scene.names[name];
         let wish = Wish { name: text, mode: Mode::Exclusive, wait_ms: at_least_ms(wait_ms) };
         let asked = scene.asks();
-        let Ok(Some(got)) = session.get(text, wait_ms).await else {
-            scene.tally.count("not answered");
-            diary.open_get(name, wish, asked);
-            return alive;
+        let got = match session.get(text, wait_ms).await {
+            Ok(got) => got,
+            Err(why) => {
+                scene.tally.count(why.kind());
+                diary.open_get(name, wish, asked);
+                return alive;
+            }
         };
         let when = scene.when(asked);
         diary.got(name, wish, when, got);
