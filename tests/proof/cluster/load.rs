@@ -186,7 +186,8 @@ async fn open_session(
         let is_closed = timeout(scene.any_hold(dice), session.closed()).await.is_ok();
         let until = scene.tape.now();
         let basis = Basis::Open;
-        scene.claim(Claim { name, basis, is_shared: false, node, asked, told: when.until, until, token });
+        let told = when.until;
+        scene.claim(Claim { name, basis, is_shared: false, node, asked, told, until, is_closed, token });
         if is_closed {
             scene.tally.count("told of the end");
             return alive;
@@ -249,7 +250,8 @@ async fn asking_session(
         let now = scene.tape.now();
         let until = now.min(session.believes_until());
         let basis = Basis::Told;
-        scene.claim(Claim { name, basis, is_shared: false, node, asked, told: when.until, until, token });
+        let (told, is_closed) = (when.until, held == Err(Over::Closed));
+        scene.claim(Claim { name, basis, is_shared: false, node, asked, told, until, is_closed, token });
         if let Err(over) = held {
             scene.tally.count(if over == Over::Late { "nothing left" } else { "told of the end" });
             return if over == Over::Late { until } else { alive };
@@ -322,7 +324,8 @@ async fn lease(scene: &Scene, diary: &mut Diary, dice: &mut Dice) {
             let held = Held { name, body: &lease, ttl, heard: asked };
             let until = hold(scene, held, diary, dice).await;
             let basis = Basis::Lease;
-            scene.claim(Claim { name, basis, is_shared, node, asked, told: when.until, until, token });
+            let (told, is_closed) = (when.until, false);
+            scene.claim(Claim { name, basis, is_shared, node, asked, told, until, is_closed, token });
         }
         Some("Busy") => diary.got(name, wish, when, (NO, None)),
         _ => {
