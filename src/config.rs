@@ -27,7 +27,7 @@ use getlockd_proto::environment::ignore_empty;
 
 use crate::{
     core::{client_info::Wire, session::Limits},
-    net::ProxyFrom,
+    net::{Keepalive, ProxyFrom},
     ops::log,
 };
 
@@ -309,6 +309,9 @@ impl Config {
             return wrong(
                 "--store is for a server alone: the leases of a cluster are in its etcd; leave --store out",
             );
+        }
+        if self.cluster.engine.url.is_some() && Keepalive(self.keepalive).left().is_zero() {
+            return wrong("--keepalive: in a cluster use at least 10s, or clients would trust no lock");
         }
         self.cluster.check()?;
         self.tls.conflict().map_or(Ok(()), wrong)

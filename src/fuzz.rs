@@ -5,9 +5,12 @@ mod http;
 use bytes::BytesMut;
 use tokio_util::codec::{Decoder, Encoder};
 
-use crate::wires::{
-    line::{CloseError, Codec, Response, Telnet},
-    mysql,
+use crate::{
+    net,
+    wires::{
+        line::{CloseError, Codec, Response, Telnet},
+        mysql,
+    },
 };
 
 /// Lines, and their errors.
@@ -52,6 +55,11 @@ pub fn mysql_packets(data: &[u8]) {
 /// SQL, parsed and evaluated.
 pub fn mysql_sql(data: &[u8]) {
     mysql::fuzz::sql(data);
+}
+
+/// Headers of the PROXY protocol, and what relays say in them.
+pub fn proxy(data: &[u8]) {
+    net::fuzz(data);
 }
 
 /// HTTP and gRPC requests, and all their effects.

@@ -88,7 +88,7 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     let (config, on_terminal) = (config.clone(), is_read_on_terminal(config));
     let drain = config.drain;
     let server = tokio::select! {
-        server = in_thread(move || Bound::new(&config)) => server.map_err(|_| "cannot start a thread")??,
+        server = in_thread(move || BoundServer::new(&config)) => server.map_err(|_| "cannot start a thread")??,
         signal = stops.next() => return Err(format!("stopped by {signal} before it was serving").into()),
     };
     if let Some(first_steps) = server.first_steps().filter(|_| on_terminal) {
@@ -131,12 +131,12 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
 }
 
 /// What listens: a server alone, or a node of a cluster.
-enum Bound {
+enum BoundServer {
     Alone(Box<Server>),
     Node(Box<Node>),
 }
 
-impl Bound {
+impl BoundServer {
     fn new(config: &Config) -> Result<Self, StartError> {
         Ok(match config.cluster.engine.url {
             None => Self::Alone(Box::new(Server::bind(config)?)),

@@ -28,6 +28,8 @@ pub use hangup::{HangupWatch, WatchedStream};
 pub use limit::{Limiter, Permit};
 pub use listen::{keep_urgent_inline, listen};
 pub use proxy::{HeaderError, Proxied, ProxyHeader};
+#[cfg(fuzzing)]
+pub use relay::fuzz;
 pub use relay::{
     CutCause, Parked, PortTls, Relay, RelayPort, RelayRow, RelayStats, Relays, Returned, Upstream,
     UpstreamError, is_own_port, park,

@@ -29,6 +29,9 @@ use plan::Plan;
 pub use plan::{CheckReport, StartError, check};
 pub use reload::{CurrentService, ReloadError, Reloader};
 
+/// How long the last replies to clients may take once all locks are released.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// A server that is bound to its addresses and does not serve yet.
 #[derive(Debug)]
 pub struct Server {
@@ -220,7 +223,7 @@ impl Server {
         if let Some(store) = &self.store {
             store.close(instance.leases()).await;
         }
-        instance.end(is_drained).await;
+        instance.end(is_drained, LAST_WORDS).await;
         tracing::info!("stopped");
     }
 }

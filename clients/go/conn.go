@@ -3,8 +3,10 @@ package getlock
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -25,15 +27,18 @@ type conn struct {
 	reader  *bufio.Reader
 	asked   chan time.Duration // when each KEEPALIVE was sent that is not answered yet
 	stop    time.Duration      // StopWithin
-	promise promise            // of the last answer before the guard
-	tell    func(Event)        // hears of events; nil if nobody wants them
-	closed  chan struct{}      // by Close
+	cluster *cluster
+	term    uint64        // of the leader that has answered; 0 without a cluster
+	promise promise       // of the last answer
+	tell    func(Event)   // hears of events; nil if nobody wants them
+	part    []byte        // of a line whose end has not come yet
+	closed  chan struct{} // by Close
 	once    sync.Once
 }
 
-func newConn(stream net.Conn, stop time.Duration) *conn {
+func newConn(stream net.Conn, stop time.Duration, behind *cluster) *conn {
 	return &conn{Conn: stream, reader: bufio.NewReader(stream), asked: make(chan time.Duration, 16), stop: stop,
-		closed: make(chan struct{})}
+		cluster: behind, closed: make(chan struct{})}
 }
 
 // Close ends the connection, at once and for linger too.
@@ -54,40 +59,6 @@ func (c *conn) linger(until time.Duration) {
 		}
 	}
 	c.Close()
-}
-
-// promise is the answer to a KEEPALIVE: nobody else is granted what the session holds for left, from the moment
-// on in which the question was sent. No left is no promise; no sent is no answer yet.
-type promise struct{ sent, left time.Duration }
-
-// end is when a lock counts as lost: the work has to stop before the promise is over.
-func (p promise) end(stop time.Duration) time.Duration {
-	if p.left == 0 {
-		return never
-	}
-	if stop == 0 {
-		stop = p.left / 5 * 2
-	}
-	return p.sent + p.left - stop
-}
-
-// over is when others can be granted the lock.
-func (p promise) over() time.Duration {
-	if p.left == 0 {
-		return never
-	}
-	return p.sent + p.left
-}
-
-// due is when the next question is to be sent.
-func (p promise) due() time.Duration {
-	switch {
-	case p.sent == 0:
-		return 0
-	case p.left == 0:
-		return never
-	}
-	return p.sent + p.left/5
 }
 
 // ask sends lines. If one of them is a KEEPALIVE, the moment is noted.
@@ -112,20 +83,53 @@ func (c *conn) reply() (string, error) {
 		if err != nil || !isPromise(line) {
 			return line, err
 		}
-		if c.promise, err = c.promised(line); err != nil {
+		if _, err = c.promised(line); err != nil {
 			return "", err
 		}
 	}
 }
 
+// waited is the reply to a command that waits until then at most; never if that is zero. In a cluster it asks now and
+// then whether the leader is still there: when its promise is over, and when it should have answered.
+func (c *conn) waited(until time.Time) (string, error) {
+	for {
+		look := until
+		if next := time.Now().Add(c.patienceOfCluster()); c.term != 0 && (until.IsZero() || next.Before(until)) {
+			look = next
+		}
+		c.SetDeadline(look)
+		line, err := c.line()
+		isLate := errors.Is(err, os.ErrDeadlineExceeded) && !look.Equal(until) && len(c.asked) == 0
+		switch {
+		case isLate:
+			c.SetDeadline(time.Now().Add(answerTime))
+			err = c.ask(keepalive)
+		case err == nil && isPromise(line):
+			_, err = c.promised(line)
+		default:
+			return line, err
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+}
+
+func (c *conn) patienceOfCluster() time.Duration {
+	if len(c.asked) > 0 {
+		return c.promise.longest
+	}
+	return c.promise.until - clock()
+}
+
 // freshen sees that the last answer is so young that the lock is not nearly lost when its guard is given out.
 func (c *conn) freshen() error {
-	if clock() < c.promise.due() {
+	if now := clock(); now < c.promise.due() && now < c.promise.end() {
 		return nil
 	}
 	patience := answerTime
 	if c.promise.sent != 0 {
-		patience = c.promise.end(c.stop) - c.promise.sent
+		patience = c.promise.longest - c.promise.margin
 	}
 	c.SetDeadline(time.Now().Add(patience))
 	if err := c.ask(keepalive); err != nil {
@@ -134,42 +138,19 @@ func (c *conn) freshen() error {
 	for len(c.asked) > 0 {
 		line, err := c.line()
 		if err == nil {
-			c.promise, err = c.promised(line)
+			_, err = c.promised(line)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	if clock() >= c.promise.end(c.stop) {
+	if clock() >= c.promise.end() {
 		return errNoAnswer
 	}
 	return nil
 }
 
 func isPromise(line string) bool { return strings.HasPrefix(line, keepalive+" ") }
-
-// promised reads the answer to the first question that has none.
-func (c *conn) promised(line string) (promise, error) {
-	match := promiseLine.FindStringSubmatch(line)
-	if match == nil {
-		return promise{}, unexpected(line)
-	}
-	seconds, err := strconv.ParseFloat(match[1], 64)
-	if err != nil {
-		return promise{}, unexpected(line)
-	}
-	left := time.Duration(seconds * float64(time.Second))
-	if most := left / 5 * 4; left > 0 && c.stop >= most {
-		return promise{}, fmt.Errorf("%w: it is %v, and the server promises %v at a time; use less than %v, "+
-			"or start the server with a longer --keepalive", errStopWithin, c.stop, left, most)
-	}
-	select {
-	case sent := <-c.asked:
-		return promise{sent, left}, nil
-	default:
-		return promise{}, unexpected(line)
-	}
-}
 
 // confirmed reads a 1.
 func (c *conn) confirmed() error {
@@ -225,14 +206,16 @@ func (c *conn) line() (string, error) {
 
 // text is what comes up to the end of a line, without it.
 func (c *conn) text() (string, error) {
-	for text := []byte(nil); ; {
+	for {
 		part, err := c.reader.ReadSlice('\n')
-		text = append(text, part...)
+		c.part = append(c.part, part...)
 		switch {
-		case len(text) > longestLine:
+		case len(c.part) > longestLine:
 			return "", errNoEnd
 		case err == nil:
-			return string(text[:len(text)-1]), nil
+			text := string(c.part[:len(c.part)-1])
+			c.part = nil
+			return text, nil
 		case err != bufio.ErrBufferFull:
 			return "", err
 		}

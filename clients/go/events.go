@@ -165,7 +165,7 @@ func (s Server) observe(ctx context.Context, prefix string) (*conn, error) {
 	}
 	wait := &wait{Server: s, timeout: Forever, start: time.Now()}
 	return reach(ctx, wait, func(c *conn) (served bool, err error) {
-		c.SetDeadline(time.Now().Add(answerTime))
+		c.SetDeadline(time.Now().Add(c.cluster.firstAnswerTime()))
 		var session int64
 		if err = c.ask(append(s.greeting(), line)...); err == nil {
 			session, err = s.greeted(c)

@@ -20,9 +20,12 @@ const (
 	answerTime = 10 * time.Second // of a command that does not wait
 )
 
-// Server is a server. Each of its fields is optional.
+// Server is a server, or a cluster of them. Each of its fields is optional.
 type Server struct {
-	Addr     string // host:port, or a host alone for port 3305; 127.0.0.1:3305 by default
+	// Addr is host:port, or a host alone for port 3305; 127.0.0.1:3305 by default. The nodes of a cluster stand with
+	// commas between them: "a:3305,b:3305". If one does not answer or cannot serve, the next one is tried. The last
+	// good one is the first.
+	Addr     string
 	User     string // none by default
 	Password string
 	TLS      *tls.Config // no TLS by default
@@ -38,7 +41,8 @@ type Server struct {
 	Anonymous  bool
 
 	// StopWithin is what the work needs to stop. The loss of a lock is reported so long before another can have
-	// it. By default it is two fifths of the time that the server promises.
+	// it. By default it is two fifths of the time that the server promises. In a cluster it is a fifth of the longest
+	// promise, and at most three tenths of it.
 	StopWithin time.Duration
 }
 
@@ -156,8 +160,13 @@ func reach(ctx context.Context, w *wait, begin func(*conn) (served bool, err err
 	if retry == 0 {
 		retry = 30 * time.Second
 	}
-	for pause := 50 * time.Millisecond; ; pause *= 2 {
-		c, served, err := w.try(ctx, begin)
+	all := w.cluster()
+	round := all.round()
+	for pause := 50 * time.Millisecond; ; {
+		c, served, err := w.try(ctx, round[0], begin)
+		if served {
+			all.served(round[0])
+		}
 		if err == nil || final(err) {
 			return c, err
 		}
@@ -170,10 +179,14 @@ func reach(ctx context.Context, w *wait, begin func(*conn) (served bool, err err
 		if served && w.outlasts {
 			retry = century
 		}
-		if pause > 2*time.Second {
+		if round = round[1:]; len(round) > 0 {
+			continue // each address has its turn before a pause
+		}
+		round = all.round()
+		jittered := pause/2 + time.Duration(rand.Int63n(int64(pause/2)))
+		if pause *= 2; pause > 2*time.Second {
 			pause = 2 * time.Second
 		}
-		jittered := pause/2 + time.Duration(rand.Int63n(int64(pause/2)))
 		next := time.Now().Add(jittered)
 		if w.timeout >= 0 && next.After(w.start.Add(w.timeout)) || next.After(awaySince.Add(retry)) {
 			return nil, w.away(err)
@@ -190,7 +203,7 @@ func reach(ctx context.Context, w *wait, begin func(*conn) (served bool, err err
 func final(err error) bool {
 	var refused *Refused
 	if errors.As(err, &refused) {
-		return refused.Symbol != "SHUTDOWN" && refused.Symbol != "LIMIT"
+		return refused.Symbol != "SHUTDOWN" && refused.Symbol != "LIMIT" && refused.Symbol != "UNAVAILABLE"
 	}
 	return errors.Is(err, ErrNotGranted) || errors.Is(err, errStopWithin)
 }
@@ -200,12 +213,12 @@ func (w *wait) away(err error) error {
 	if errors.As(err, &refused) {
 		return err
 	}
-	return fmt.Errorf("getlock: %s does not serve (%w); check that getlockd runs there and can be reached", w.addr(), err)
+	return fmt.Errorf("getlock: %s does not serve (%w); check that getlockd runs there and can be reached", strings.Join(w.addrs(), ", "), err)
 }
 
 // try is one connection. It tells whether the server has served it.
-func (w *wait) try(ctx context.Context, begin func(*conn) (bool, error)) (*conn, bool, error) {
-	c, err := w.dial(ctx)
+func (w *wait) try(ctx context.Context, addr string, begin func(*conn) (bool, error)) (*conn, bool, error) {
+	c, err := w.dial(ctx, addr)
 	if err != nil {
 		return nil, false, err
 	}
@@ -260,7 +273,7 @@ func (w *wait) queue(c *conn) (got grant, err error) {
 		c.tell = waitersTo(w.onWaiter)
 	}
 	lines = append(lines, w.taking()+" "+w.seconds(), "FENCING_TOKEN "+quoted(w.names[0]))
-	c.SetDeadline(time.Now().Add(answerTime))
+	c.SetDeadline(time.Now().Add(c.cluster.firstAnswerTime()))
 	if err = c.ask(lines...); err == nil {
 		got.session, err = w.greeted(c)
 	}
@@ -270,8 +283,7 @@ func (w *wait) queue(c *conn) (got grant, err error) {
 	if err != nil {
 		return got, err
 	}
-	c.SetDeadline(w.patience())
-	answer, err := c.reply()
+	answer, err := c.waited(w.patience())
 	if err == nil {
 		err = w.granted(answer)
 	}
@@ -307,29 +319,49 @@ func (w *wait) patience() time.Time {
 	return time.Now().Add(w.left() + answerTime)
 }
 
-// addr is the address, with its port.
-func (s Server) addr() string {
-	if s.Addr == "" {
-		return "127.0.0.1:3305"
+// addrs are the addresses, with their ports.
+func (s Server) addrs() []string {
+	addrs := parts(s.Addr)
+	for i, addr := range addrs {
+		if addr == "" {
+			addr = "127.0.0.1"
+		}
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			addr = net.JoinHostPort(strings.Trim(addr, "[]"), "3305")
+		}
+		addrs[i] = addr
 	}
-	if _, _, err := net.SplitHostPort(s.Addr); err != nil {
-		return net.JoinHostPort(strings.Trim(s.Addr, "[]"), "3305")
-	}
-	return s.Addr
+	return addrs
 }
 
-func (s Server) dial(ctx context.Context) (*conn, error) {
-	var stream net.Conn
-	var err error
-	if s.TLS != nil {
-		stream, err = (&tls.Dialer{NetDialer: &dialer, Config: s.TLS}).DialContext(ctx, "tcp", s.addr())
-	} else {
-		stream, err = dialer.DialContext(ctx, "tcp", s.addr())
+func (s Server) cluster() *cluster { return clusterOf("line", s.addrs()) }
+
+func (s Server) dial(ctx context.Context, addr string) (*conn, error) {
+	stream, err := s.cluster().dialer().DialContext(ctx, "tcp", addr)
+	if err == nil && s.TLS != nil {
+		stream, err = s.secured(ctx, stream, addr)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return newConn(stream, s.StopWithin), nil
+	return newConn(stream, s.StopWithin, s.cluster()), nil
+}
+
+// secured is the stream with TLS. Without a leader a cluster does not shake hands.
+func (s Server) secured(ctx context.Context, stream net.Conn, addr string) (net.Conn, error) {
+	config := s.TLS
+	if config.ServerName == "" && !config.InsecureSkipVerify {
+		config = config.Clone()
+		config.ServerName, _, _ = net.SplitHostPort(addr)
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cluster().firstAnswerTime())
+	defer cancel()
+	secure := tls.Client(stream, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		stream.Close()
+		return nil, err
+	}
+	return secure, nil
 }
 
 // A server that has vanished is found within a minute, also by those who wait.

@@ -161,9 +161,9 @@ func (g *Guard) String() string {
 }
 
 func newGuard(ctx context.Context, c *conn, r *request, got grant) *Guard {
-	g := &Guard{session: got.session, conn: c, freeing: r.freeing(), next: c.promise.due(), every: c.promise.left / 5}
+	g := &Guard{session: got.session, conn: c, freeing: r.freeing(), next: c.promise.due(), every: c.promise.every}
 	g.parted = make(chan struct{})
-	g.begin(ctx, r.names, got.token, c.promise.end(c.stop), func() { c.Close() })
+	g.begin(ctx, r.names, got.token, c.promise.end(), func() { c.Close() })
 	// The server frees the lock when its connection ends, so that stays open, unused, while the work stops.
 	g.over, g.leave = c.promise.over(), func() { go c.linger(g.over) }
 	go g.listen()
@@ -198,7 +198,9 @@ func (g *Guard) Release() error {
 // ask sends a question if one is due. If that fails, listen finds it out, or the time runs out.
 func (g *Guard) ask() time.Duration {
 	if now := clock(); now >= g.next && g.Held() {
+		g.mu.Lock()
 		g.next = now + g.every
+		g.mu.Unlock()
 		g.conn.ask(keepalive)
 	}
 	return g.next
@@ -211,7 +213,10 @@ func (g *Guard) listen() {
 		if err == nil && isPromise(line) {
 			var p promise
 			if p, err = g.conn.promised(line); err == nil {
-				g.putOff(p.end(g.conn.stop), p.over())
+				g.putOff(p.end(), p.over())
+				g.mu.Lock()
+				g.every = p.every
+				g.mu.Unlock()
 				continue
 			}
 		}

@@ -16,10 +16,11 @@ import (
 	"time"
 )
 
-// Leases is a server over HTTP, for programs that cannot keep a connection open. Each of its fields is optional.
+// Leases is a server over HTTP, or a cluster of them, for programs that cannot keep a connection open. Each of its fields is optional.
 // A Server reports a loss sooner, and frees the locks of a program that has died at once.
 type Leases struct {
-	URL      string // http://127.0.0.1:3308 by default
+	// URL is http://127.0.0.1:3308 by default. Those of the nodes of a cluster stand with commas between them.
+	URL      string
 	User     string // none by default
 	Password string
 	Token    string      // of a user that logs in by a token; none by default
@@ -109,7 +110,7 @@ func (l Leases) Acquire(ctx context.Context, name string, timeout time.Duration,
 		return nil, err
 	}
 	t.RequestID = id
-	answer, sent, err := l.ask(ctx, t, whole(timeout))
+	answer, base, sent, err := l.ask(ctx, t, whole(timeout))
 	var refused *Refused
 	if errors.As(err, &refused) && refused.Symbol == "Busy" {
 		inTheWay := answer.InTheWay
@@ -121,7 +122,7 @@ func (l Leases) Acquire(ctx context.Context, name string, timeout time.Duration,
 	if err != nil {
 		return nil, err
 	}
-	return l.begin(ctx, t, answer, sent)
+	return l.begin(ctx, t, answer, base, sent)
 }
 
 // TryLock is as Acquire, but does not wait: no lease and ErrNotGranted if others have the lock.
@@ -163,13 +164,14 @@ func (l Leases) check(t terms, ttl time.Duration) error {
 }
 
 // ask sends the request until there is an answer. The server knows by its id one that it has had before.
-func (l Leases) ask(ctx context.Context, t terms, timeout time.Duration) (leaseAnswer, time.Duration, error) {
+func (l Leases) ask(ctx context.Context, t terms, timeout time.Duration) (leaseAnswer, string, time.Duration, error) {
 	start, retry := time.Now(), l.Retry
 	if retry == 0 {
 		retry = 30 * time.Second
 	}
-	awaySince := start
-	for pauseTime := 50 * time.Millisecond; ; pauseTime *= 2 {
+	awaySince, all := start, l.cluster()
+	round := all.round()
+	for pauseTime := 50 * time.Millisecond; ; {
 		began, sent := time.Now(), clock()
 		t.WaitMs = -1
 		if timeout >= 0 {
@@ -179,33 +181,63 @@ func (l Leases) ask(ctx context.Context, t terms, timeout time.Duration) (leaseA
 			}
 			t.WaitMs = (left + time.Millisecond - 1).Milliseconds()
 		}
-		answer, err := l.wait(ctx, t)
+		base := round[0]
+		answer, err := l.wait(ctx, base, t)
+		if err == nil {
+			all.served(base)
+		}
+		if round = round[1:]; len(round) > 0 && ctx.Err() == nil && leavesOthersToAsk(err) {
+			continue
+		}
 		var lost *lostAnswer
 		if !errors.As(err, &lost) || ctx.Err() != nil {
-			return answer, sent, err
+			return answer, base, sent, err
 		}
+		round = all.round()
 		if lost.sent && time.Since(began) > answerTime {
 			awaySince = time.Now() // somebody was there
 		}
-		if pauseTime > 2*time.Second {
+		jittered := pauseTime/2 + time.Duration(rand.Int63n(int64(pauseTime/2)))
+		if pauseTime *= 2; pauseTime > 2*time.Second {
 			pauseTime = 2 * time.Second
 		}
-		jittered := pauseTime/2 + time.Duration(rand.Int63n(int64(pauseTime/2)))
 		next := time.Now().Add(jittered)
 		// What was sent may have been granted: that is asked for also when the timeout is over.
 		isOver := timeout >= 0 && !lost.sent && next.After(start.Add(timeout))
 		if isOver || next.After(awaySince.Add(retry)) {
-			return answer, sent, err
+			return answer, base, sent, err
 		}
 		if !pause(ctx.Done(), jittered) {
-			return answer, sent, ctx.Err()
+			return answer, base, sent, ctx.Err()
 		}
 	}
 }
 
+// leavesOthersToAsk tells whether another node of the cluster may answer better.
+func leavesOthersToAsk(err error) bool {
+	var lost *lostAnswer
+	var refused *Refused
+	isUnavailable := errors.As(err, &refused) && refused.Symbol == "Unavailable"
+	return isUnavailable || errors.As(err, &lost) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// urls are the base URLs.
+func (l Leases) urls() []string {
+	urls := parts(l.URL)
+	for i, url := range urls {
+		if url == "" {
+			url = "http://127.0.0.1:3308"
+		}
+		urls[i] = strings.TrimRight(url, "/")
+	}
+	return urls
+}
+
+func (l Leases) cluster() *cluster { return clusterOf("http", l.urls()) }
+
 // wait asks for a lease. If the context ends the wait, its connection says goodbye and listens on: what the
 // server had granted by then is given back.
-func (l Leases) wait(ctx context.Context, t terms) (leaseAnswer, error) {
+func (l Leases) wait(ctx context.Context, base string, t terms) (leaseAnswer, error) {
 	type result struct {
 		leaseAnswer
 		error
@@ -215,13 +247,13 @@ func (l Leases) wait(ctx context.Context, t terms) (leaseAnswer, error) {
 	}
 	patience := never
 	if t.WaitMs >= 0 {
-		patience = time.Duration(t.WaitMs)*time.Millisecond + answerTime
+		patience = time.Duration(t.WaitMs)*time.Millisecond + parkedTime
 	}
 	call, cancel := context.WithTimeout(context.Background(), patience)
-	var line parting
+	line := parting{dialer: l.cluster().dialer()}
 	results := make(chan result, 1)
 	go func() {
-		answer, err := l.post(call, line.dial, "acquire", t)
+		answer, err := l.post(call, line.dial, base, "acquire", t)
 		var lost *lostAnswer
 		if errors.As(err, &lost) {
 			lost.sent = line.isOpen()
@@ -240,7 +272,7 @@ func (l Leases) wait(ctx context.Context, t terms) (leaseAnswer, error) {
 		select {
 		case got := <-results:
 			if got.error == nil {
-				l.giveBack(t.names[0], got.LockToken)
+				l.giveBack(base, t.names[0], got.LockToken)
 			}
 		case <-time.After(answerTime):
 		}
@@ -250,13 +282,14 @@ func (l Leases) wait(ctx context.Context, t terms) (leaseAnswer, error) {
 
 // parting is a connection on which one can say goodbye and listen on.
 type parting struct {
-	mu   sync.Mutex
-	over bool
-	conn net.Conn
+	dialer *net.Dialer
+	mu     sync.Mutex
+	over   bool
+	conn   net.Conn
 }
 
 func (p *parting) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	conn, err := dialer.DialContext(ctx, network, addr)
+	conn, err := p.dialer.DialContext(ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}
@@ -290,21 +323,18 @@ type leaseAnswer struct {
 	Status, Message, LockToken string
 	InTheWay                   string
 	FencingToken               int64
+	Term                       uint64 // of a cluster
 }
 
 type dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // post sends a request on a connection of its own, and returns what was answered with 200 and a success.
-func (l Leases) post(ctx context.Context, dial dial, verb string, body any) (answer leaseAnswer, err error) {
+func (l Leases) post(ctx context.Context, dial dial, base, verb string, body any) (answer leaseAnswer, err error) {
 	content, err := json.Marshal(body)
 	if err != nil {
 		return answer, err
 	}
-	url := l.URL
-	if url == "" {
-		url = "http://127.0.0.1:3308"
-	}
-	url = strings.TrimRight(url, "/") + "/api/lock/" + verb
+	url := base + "/api/lock/" + verb
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(content))
 	if err != nil {
 		return answer, fmt.Errorf("getlock: %w", err)
@@ -338,6 +368,10 @@ func (l Leases) post(ctx context.Context, dial dial, verb string, body any) (ans
 	if response.StatusCode != http.StatusOK || !answer.Success {
 		return answer, &Refused{answer.Status, answer.Message}
 	}
+	// A lease outlives the leader, so its own time bounds it. But what an old leader says does not count.
+	if _, ok := l.cluster().takes(answer.Term, 0); answer.Term != 0 && !ok {
+		return answer, &lostAnswer{error: errOutdated}
+	}
 	return answer, nil
 }
 
@@ -349,16 +383,17 @@ type tokenBody struct {
 }
 
 // giveBack frees a lease that nobody has seen. If that fails the lease ends by itself.
-func (l Leases) giveBack(name, token string) {
+func (l Leases) giveBack(base, name, token string) {
 	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
 	defer cancel()
-	l.post(ctx, dialer.DialContext, "release", tokenBody{ResourceName: name, LockToken: token})
+	l.post(ctx, l.cluster().dialer().DialContext, base, "release", tokenBody{ResourceName: name, LockToken: token})
 }
 
 // Lease is a lock that is held by heartbeats, which go out by themselves.
 type Lease struct {
 	hold
 	leases    Leases
+	base      string    // where the next heartbeat goes
 	body      tokenBody // of each heartbeat
 	ttl, stop time.Duration
 	calls     context.Context // of the heartbeats
@@ -368,12 +403,14 @@ type Lease struct {
 }
 
 // begin makes a lease of a grant that was asked for at sent.
-func (l Leases) begin(ctx context.Context, t terms, answer leaseAnswer, sent time.Duration) (*Lease, error) {
+func (l Leases) begin(
+	ctx context.Context, t terms, answer leaseAnswer, base string, sent time.Duration,
+) (*Lease, error) {
 	if answer.LockToken == "" {
 		return nil, errNoToken
 	}
 	ttl := time.Duration(t.TTLMs) * time.Millisecond
-	lease := &Lease{leases: l, ttl: ttl, stop: l.StopWithin, quiet: make(chan struct{})}
+	lease := &Lease{leases: l, base: base, ttl: ttl, stop: l.StopWithin, quiet: make(chan struct{})}
 	lease.body = tokenBody{t.names[0], answer.LockToken, t.TTLMs}
 	if lease.stop == 0 {
 		lease.stop = ttl / 5
@@ -388,7 +425,7 @@ func (l Leases) begin(ctx context.Context, t terms, answer leaseAnswer, sent tim
 	}
 	if err != nil {
 		lease.free()
-		go l.giveBack(t.names[0], answer.LockToken)
+		go l.giveBack(base, t.names[0], answer.LockToken)
 		return nil, err
 	}
 	go lease.beat()
@@ -443,7 +480,7 @@ func (l *Lease) sendRelease() error {
 	defer cancel()
 	body := tokenBody{ResourceName: l.names[0], LockToken: l.body.LockToken}
 	for {
-		_, err := l.leases.post(ctx, dialer.DialContext, "release", body)
+		_, err := l.post(ctx, "release", body)
 		var refused *Refused
 		if err == nil || errors.As(err, &refused) || !l.Held() || !pause(ctx.Done(), l.ttl/20) {
 			return err
@@ -451,10 +488,23 @@ func (l *Lease) sendRelease() error {
 	}
 }
 
+// post sends to where the lease was last, and the next time to the next address if that fails.
+func (l *Lease) post(ctx context.Context, verb string, body tokenBody) (leaseAnswer, error) {
+	all := l.leases.cluster()
+	answer, err := l.leases.post(ctx, all.dialer().DialContext, l.base, verb, body)
+	if err != nil {
+		l.base = all.after(l.base)
+	}
+	return answer, err
+}
+
 // beat sends heartbeats, and soon again after one that was not acknowledged.
 func (l *Lease) beat() {
 	defer close(l.quiet)
 	every, patience := l.ttl/3, l.ttl/2
+	if l.leases.cluster().isSeveral() {
+		patience = l.ttl / 4 // so that there is time for another one
+	}
 	if patience > answerTime {
 		patience = answerTime
 	}
@@ -472,7 +522,7 @@ func (l *Lease) beat() {
 // renew sends a heartbeat. The lease counts from its sending on.
 func (l *Lease) renew(ctx context.Context) error {
 	sent := clock()
-	_, err := l.leases.post(ctx, dialer.DialContext, "heartbeat", l.body)
+	_, err := l.post(ctx, "heartbeat", l.body)
 	var refused *Refused
 	switch {
 	case err == nil:

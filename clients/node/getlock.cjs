@@ -1,6 +1,7 @@
 "use strict";
 // Locks of getlockd: `GetLock` by its line protocol, `Leases` over HTTP. Install this folder as a package, or copy
-// this file, held.cjs and events.cjs. They need Node 18 and nothing else. `require` and `import` both load them.
+// this file, cluster.cjs, events.cjs, held.cjs and site.cjs. They need Node 18 and nothing else. `require` and `import`
+// both load them.
 //
 //     const locks = new GetLock({ host: "127.0.0.1", port: 3305 });
 //     await locks.lock("nightly", { timeout: 10 }, async (guard) => {
@@ -17,23 +18,22 @@
 // the lock.
 
 const { randomUUID } = require("node:crypto");
-const http = require("node:http");
-const https = require("node:https");
 const net = require("node:net");
 const tls = require("node:tls");
 const { setTimeout: sleep } = require("node:timers/promises");
+const { Cluster, PARKED_TIME, addressesOf } = require("./cluster.cjs");
 const { Watch, eventIn, plain } = require("./events.cjs");
 const {
-  Held, Locks, Lost, NotGranted, Odd, Refused, addCause, away, checkMode, checkName, checkOptions, identityOf, kinds,
-  namesOf, now, patienceOf, pauseAfter, unless,
+  ANSWER_TIME, Held, LONGEST_TIMER, LOOK_EVERY, Locks, Lost, NotGranted, Refused, addCause, away, checkMode, checkName, checkOptions,
+  identityOf, kinds, namesOf, now, patienceOf, pauseAfter, quietly, startOf, unless,
 } = require("./held.cjs");
+const { Site, secureOptions } = require("./site.cjs");
 
-const ANSWER_TIME = 10; // seconds that the server may take to answer a command that does not wait
-const LONGEST_TIMER = 2_000_000; // seconds; a timer of Node takes no more
 const LONGEST_LINE = 65536; // no reply that a client asks for comes near to it
-const LONGEST_REPLY = 1 << 20; // over HTTP
 const MOST_LINES = 16; // that nobody has read; fewer are asked for at a time
 const TOO_LATE = "the server answered too late to rely on its grant";
+const UNAVAILABLE = "Unavailable"; // the symbol of 503 over HTTP
+const OUTDATED = "it no longer leads its cluster";
 
 const LEAD = { signal: kinds.signal };
 const TAKE_ANY = { timeout: kinds.timeout, shared: kinds.boolean, limit: kinds.limit, signal: kinds.signal };
@@ -43,8 +43,8 @@ const LOGIN = {
   user: kinds.string, password: kinds.string, tls: kinds.tls, retry: kinds.span, stopWithin: kinds.span,
   name: kinds.shown, note: kinds.shown,
 };
-const SERVER = { host: kinds.string, port: kinds.port, ...LOGIN };
-const SITE = { url: kinds.string, ...LOGIN, token: kinds.string };
+const SERVER = { host: kinds.strings, port: kinds.port, ...LOGIN };
+const SITE = { url: kinds.strings, ...LOGIN, token: kinds.string };
 
 /** Locks that a connection holds: `name`, `names`, `fencingToken`, and `session`, the server's number of it. */
 class Guard extends Held {}
@@ -55,9 +55,11 @@ class Lease extends Held {}
 // ---------------------------------------------------------------------------------------- the line protocol
 
 /**
- * A server. `tls` is true, or options of `tls.connect`. A server that is away is tried for `retry` seconds.
+ * A server, or a cluster of them: `host` has one address or several, as "a:3305,b:3305" or an array. `port` is that of
+ * those without one. If a node does not answer or cannot serve, the next one is tried. The last good one is the first.
+ * `tls` is true, or options of `tls.connect`. A server that is away is tried for `retry` seconds.
  * `stopWithin` is the time that work needs to stop when its lock is lost: by default two fifths of what the server
- * promises. The lists of the server show `name` and `note`. The name is `user@host[pid] program` by default; with ""
+ * promises. In a cluster it is a fifth of the longest promise, and at most three tenths of it. The lists of the server show `name` and `note`. The name is `user@host[pid] program` by default; with ""
  * the client does not introduce itself.
  */
 class GetLock extends Locks {
@@ -70,8 +72,8 @@ class GetLock extends Locks {
     const { host, port, user, password, tls: secure, retry, stopWithin } = options;
     const login = user ? `AUTH ${quoted(user)} ${quoted(password ?? "")}` : null;
     const introduction = introductionOf(identityOf("GetLock", options));
-    const place = { host: host ?? "127.0.0.1", port: port ?? 3305, tls: secureOptions(secure) };
-    this.#server = { ...place, login, introduction, stopWithin };
+    const cluster = new Cluster(addressesOf(host ?? "127.0.0.1", port ?? 3305));
+    this.#server = { cluster, tls: secureOptions(secure), login, introduction, stopWithin };
     this.#retry = retry ?? 30;
   }
 
@@ -126,9 +128,10 @@ class GetLock extends Locks {
 
   /** What `begin` resolves to. Nothing is held yet, so a connection that breaks is made again. */
   async #reach(begin, deadline, signal, { retry = this.#retry, outlasts = false } = {}) {
-    for (let attempt = 0, awaySince = now(), patience = retry; ; attempt++) {
+    const { cluster } = this.#server;
+    for (let attempt = 0, awaySince = now(), patience = retry, round = cluster.round(); ; ) {
       signal?.throwIfAborted();
-      const connection = new Connection(this.#server);
+      const connection = new Connection(this.#server, round[0]);
       try {
         return await unless(signal, begin(connection), () => connection.fail(signal.reason));
       } catch (error) {
@@ -138,9 +141,11 @@ class GetLock extends Locks {
           awaySince = now();
           if (outlasts) patience = Infinity;
         }
+        if (round.shift() && round.length > 0) continue; // each address has its turn before a pause
+        round = cluster.round();
         const rest = Math.min(deadline, awaySince + patience) - now();
         if (rest <= 0) throw error instanceof Refused ? error : away(connection.where, error);
-        await sleep(Math.min(pauseAfter(attempt), rest) * 1000, null, { signal }).catch(() => {});
+        await sleep(Math.min(pauseAfter(attempt++), rest) * 1000, null, { signal }).catch(() => {});
       }
     }
   }
@@ -165,15 +170,8 @@ function introductionOf({ name, note }) {
 
 /** Whether another connection would be answered the same. */
 function isFinal(error) {
-  if (error instanceof Refused) return !["SHUTDOWN", "LIMIT"].includes(error.symbol);
+  if (error instanceof Refused) return !["SHUTDOWN", "LIMIT", "UNAVAILABLE"].includes(error.symbol);
   return error instanceof NotGranted || error instanceof RangeError;
-}
-
-/** Of options that are wrong, `tls` tells here, and not when a lock is wanted. */
-function secureOptions(secure) {
-  if (!secure) return null;
-  const options = secure === true ? {} : secure;
-  return { ...options, secureContext: options.secureContext ?? tls.createSecureContext(options) };
 }
 
 /** The wire of one guard. Replies come in order, but for those to KEEPALIVE, which overtake. */
@@ -182,6 +180,8 @@ class Connection {
   promise = null; // the server's last
   keepsProcess = true; // its socket does
   #server;
+  #address;
+  #term = null; // of the leader that has answered, in a cluster
   #socket;
   #unread = "";
   #lines = [];
@@ -193,11 +193,13 @@ class Connection {
   #isFreeing = false;
   #tell = null; // is called with each event
 
-  constructor(server) {
-    const { host, port, tls: secure } = server;
+  constructor(server, address) {
+    const { host, port } = address;
+    const { tls: secure } = server;
     const servername = net.isIP(host) ? "" : host;
     const socket = secure ? tls.connect({ host, port, servername, ...secure }) : net.connect(port, host);
     this.#server = server;
+    this.#address = address;
     this.#socket = socket.setEncoding("utf8").setNoDelay().setKeepAlive(true, 10_000);
     socket.on("data", (text) => this.#read(text));
     socket.on("error", (error) => this.fail(error));
@@ -206,12 +208,12 @@ class Connection {
   }
 
   get where() {
-    return `${this.#server.host}:${this.#server.port}`;
+    return `${this.#address.host}:${this.#address.port}`;
   }
 
   /** Takes locks, all in one flight. The guard that it resolves to is surely held. */
   async take({ names, taking, freeing, timeout, deadline, onWaiter }) {
-    await this.#within(ANSWER_TIME, this.#opened());
+    await this.#open();
     const wait = Math.max(0, deadline - now());
     this.#socket.cork();
     const greeted = this.#greet();
@@ -223,7 +225,8 @@ class Connection {
     if (onWaiter) this.#tell = (event) => event.kind === "waiting" && queueMicrotask(() => onWaiter(event));
     await greeted;
     await this.#confirmed(isTold, "EVENTS");
-    const answer = await this.#within(wait + ANSWER_TIME, taken);
+    const stop = this.#watchLeader();
+    const answer = await this.#within(wait + ANSWER_TIME, taken).finally(stop);
     const [, inTheWay] = (names.length > 1 ? /^0 (.+)$/s : /^0()$/).exec(answer) ?? [];
     if (inTheWay !== undefined) throw new NotGranted(names, timeout, plain(inTheWay) || names[0]);
     if (answer !== "1") throw new Error(`it answers ${startOf(answer)} to ${taking.split(" ")[0]}`);
@@ -235,7 +238,7 @@ class Connection {
 
   /** Resolves to this connection when the server tells what happens. `over` resolves to why it no longer does. */
   async watch(prefix, tell) {
-    await this.#within(ANSWER_TIME, this.#opened());
+    await this.#open();
     this.#tell = tell;
     const greeted = this.#greet();
     const watched = this.#request(prefix === "" ? "WATCH" : `WATCH ${quoted(prefix)}`);
@@ -259,12 +262,14 @@ class Connection {
     const login = this.#server.login && this.#request(this.#server.login);
     const introduced = this.#server.introduction && this.#request(this.#server.introduction);
     const hello = this.#request("HELLO");
+    const patience = this.#server.cluster.firstAnswerTime;
     return quietly((async () => {
-      await this.#within(ANSWER_TIME, login);
-      await this.#within(ANSWER_TIME, introduced).catch((error) => {
+      await this.#within(patience, login);
+      await this.#within(patience, introduced).catch((error) => {
         if (error.symbol !== "UNKNOWN_COMMAND") throw error; // An older server shows no names.
       });
-      this.session = sessionIn(await this.#within(ANSWER_TIME, hello));
+      this.session = sessionIn(await this.#within(patience, hello));
+      this.#server.cluster.served(this.#address);
     })());
   }
 
@@ -304,18 +309,42 @@ class Connection {
     this.#serve();
   }
 
-  #opened() {
-    return new Promise((resolve, reject) => {
-      this.#socket.once(this.#server.tls ? "secureConnect" : "connect", resolve);
+  /** Without a leader a cluster does not shake hands. */
+  async #open() {
+    const [connected, secured] = [this.#happens("connect"), this.#server.tls && this.#happens("secureConnect")];
+    await this.#within(this.#server.cluster.connectTime(ANSWER_TIME), connected);
+    await this.#within(this.#server.cluster.firstAnswerTime, secured);
+  }
+
+  #happens(event) {
+    return quietly(new Promise((resolve, reject) => {
+      this.#socket.once(event, resolve);
       this.#socket.once("close", () => reject(this.#failure));
-    });
+    }));
+  }
+
+  /**
+   * While it waits in a cluster: asks whenever a promise is over whether the leader is still there, since TCP alone
+   * would find that out much later. Returns what ends this.
+   */
+  #watchLeader() {
+    let timer = null;
+    const look = () => {
+      const rest = (this.promise?.openUntil ?? now()) - now();
+      const isDue = this.#term !== null && rest <= 0;
+      if (isDue) this.#within(this.#server.cluster.longest, this.ask()).catch(() => {});
+      const pause = isDue ? this.#server.cluster.longest : Math.max(0.05, Math.min(LOOK_EVERY, rest));
+      timer = setTimeout(look, pause * 1000).unref();
+    };
+    look();
+    return () => clearTimeout(timer);
   }
 
   /** The promise that was asked for in front of the wait can have run out by the time of the grant. */
   async #makeSure() {
     const isSure = () => this.promise !== null && now() < this.promise.until;
     if (isSure()) return;
-    const patience = this.promise ? this.promise.until - this.promise.sent : ANSWER_TIME;
+    const patience = this.promise ? this.promise.patience : ANSWER_TIME;
     await this.#within(patience, this.ask());
     if (!isSure()) throw new Error(TOO_LATE);
   }
@@ -374,8 +403,34 @@ class Connection {
 
   #answered(line) {
     const [, left] = /^KEEPALIVE left=(\d{1,9}(?:\.\d+)?)(?: [a-z_]+=.*)?$/.exec(line) ?? [];
-    if (left && this.#questions.length > 0) this.#promised(Number(left), this.#questions.shift());
-    else this.fail(new Error(`it says ${startOf(line)}, which is no answer to a question`));
+    const [, term] = / term=(\S*)/.exec(line) ?? [];
+    if (!left || !/^\d{1,18}$/.test(term ?? "0") || this.#questions.length === 0) {
+      return this.fail(new Error(`it says ${startOf(line)}, which is no answer to a question`));
+    }
+    const question = this.#questions.shift();
+    if (term === undefined) this.#promised(Number(left), question);
+    else this.#promisedBy(BigInt(term), Number(left), question);
+  }
+
+  /** The same of a cluster, in that term of its leader. A connection is of one term. */
+  #promisedBy(term, left, { sent, resolve }) {
+    const { cluster, stopWithin } = this.#server;
+    if (!cluster.takes(term, left) || (this.#term ?? term) !== term) return this.fail(new Error(OUTDATED));
+    this.#term = term;
+    try {
+      const { every, margin } = cluster.rhythm(stopWithin, this.where);
+      // An earlier promise still holds, also if this one is shorter.
+      const openUntil = Math.max(this.promise?.openUntil ?? 0, sent + left);
+      this.#keep({ sent, until: openUntil - margin, every, openUntil, patience: cluster.longest - margin });
+      resolve();
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  #keep(promise) {
+    this.promise = promise;
+    this.onsure?.(promise);
   }
 
   /** `left` counts from the moment in which the question was sent: nobody knows when the server read it. */
@@ -388,8 +443,7 @@ class Connection {
     }
     // A server that promises nothing leaves it to TCP to find a connection that was cut.
     const [until, every] = left > 0 ? [sent + left - stopWithin, left / 5] : [Infinity, Infinity];
-    this.promise = { sent, until, every, openUntil: sent + left };
-    this.onsure?.(this.promise);
+    this.#keep({ sent, until, every, openUntil: sent + left, patience: left - stopWithin });
     resolve();
   }
 
@@ -424,18 +478,11 @@ function quoted(text) {
   return `'${text.replace(/[\\'\n\r\0]/g, (plain) => safe[plain])}'`;
 }
 
-const startOf = (text) => JSON.stringify(text.trim().slice(0, 80));
-
-/** Nobody need be waiting for it when it rejects. */
-function quietly(promise) {
-  promise.catch(() => {});
-  return promise;
-}
-
 // ------------------------------------------------------------------------------------------------- leases
 
 /**
- * The HTTP port of a server, for those that hold no connection. A user logs in with a password, or with a token alone.
+ * The HTTP port of a server, for those that hold no connection. `url` has one base URL or, for the nodes of a cluster,
+ * several: with commas between them, or an array. A user logs in with a password, or with a token alone.
  * `stopWithin` is the time that work needs to stop when its lock is lost: by default a fifth of the lease's `ttl`.
  */
 class Leases extends Locks {
@@ -479,32 +526,39 @@ class Leases extends Locks {
 
   /** A request without an answer is repeated: the server knows it by its id. */
   async #take(wish, body, signal) {
-    for (let attempt = 0, awaySince = now(); ; attempt++) {
+    for (let attempt = 0, awaySince = now(), round = this.#site.cluster.round(); ; ) {
       signal?.throwIfAborted();
       const began = now();
       const left = Math.max(0, wish.deadline - began);
       const waitMs = left === Infinity ? -1 : Math.ceil(left * 1000);
-      const call = this.#site.post("acquire", { ...body, waitMs }, left + ANSWER_TIME);
+      const call = this.#site.post(round[0], "acquire", { ...body, waitMs }, left + PARKED_TIME);
       try {
-        return await unless(signal, this.#granted(call, wish), () => call.hangUp());
+        return await unless(signal, this.#granted(call, round[0], wish), () => call.hangUp());
       } catch (error) {
+        const leavesOthersToAsk = call.isBroken || call.isLate || error.symbol === UNAVAILABLE;
+        if (!signal?.aborted && leavesOthersToAsk && round.length > 1 && round.shift()) continue;
+        round = this.#site.cluster.round();
         if (signal?.aborted || !call.isBroken) throw error;
         if (call.wasSent && now() - began > ANSWER_TIME) awaySince = now(); // somebody was there
         // What was sent may have been granted: that is asked for also when the timeout is over.
         const end = Math.min(call.wasSent ? Infinity : wish.deadline, awaySince + this.#retry);
         if (end <= now()) throw error;
-        await sleep(Math.min(pauseAfter(attempt), end - now()) * 1000, null, { signal }).catch(() => {});
+        await sleep(Math.min(pauseAfter(attempt++), end - now()) * 1000, null, { signal }).catch(() => {});
       }
     }
   }
 
-  async #granted(call, { names, timeout, ttl, stopWithin }) {
+  async #granted(call, base, { names, timeout, ttl, stopWithin }) {
     const sent = now();
-    const { status, success, message, lockToken, fencingToken, inTheWay } = await call.reply;
+    const reply = await call.reply;
+    call.isBroken = !this.#site.takes(reply); // It is asked again, with the same id.
+    if (call.isBroken) throw this.#site.away(OUTDATED);
+    this.#site.cluster.served(base);
+    const { status, success, message, lockToken, fencingToken, inTheWay } = reply;
     if (status === "Busy") throw new NotGranted(names, timeout, inTheWay);
     if (!success) throw new Refused(status, message);
     if (typeof lockToken !== "string" || lockToken === "") throw this.#site.away("it grants a lease without a token");
-    const heart = new Heart(this.#site, { resourceName: names[0], lockToken }, ttl, stopWithin);
+    const heart = new Heart(this.#site, base, { resourceName: names[0], lockToken }, ttl, stopWithin);
     if (!Number.isSafeInteger(fencingToken)) {
       heart.free();
       throw this.#site.away("it grants a lease without a number");
@@ -529,6 +583,7 @@ class Heart {
   promise = null;
   keepsProcess = false; // there is no socket that does, so the timer of the lease has to
   #site;
+  #base; // where the next request goes
   #lease;
   #ttl;
   #stopWithin;
@@ -537,8 +592,9 @@ class Heart {
   #isFreeing = false;
   #isClosed = false;
 
-  constructor(site, lease, ttl, stopWithin) {
+  constructor(site, base, lease, ttl, stopWithin) {
     this.#site = site;
+    this.#base = base;
     this.#lease = lease;
     this.#ttl = ttl;
     this.#stopWithin = stopWithin;
@@ -566,7 +622,9 @@ class Heart {
     this.#isAsking = true;
     for (let attempt = 0; !this.#isFreeing && !this.#isClosed; attempt++) {
       const sent = now();
-      const reply = await this.#beat(Math.min(ANSWER_TIME, this.#ttl / 3)).catch(() => null);
+      // Of several addresses there is time for another one.
+      const share = this.#site.cluster.isSeveral ? 4 : 3;
+      const reply = await this.#beat(Math.min(ANSWER_TIME, this.#ttl / share)).catch(() => null);
       if (this.#isFreeing || this.#isClosed) break;
       if (reply?.success) this.promised(sent);
       else if (reply?.isFinal) this.onover(reply.status, reply.message);
@@ -608,113 +666,18 @@ class Heart {
     return this.#send("heartbeat", { ...this.#lease, ttlMs: Math.round(this.#ttl * 1000) }, patience);
   }
 
-  #send(path, body, patience) {
-    this.#call = this.#site.post(path, body, patience);
-    return this.#call.reply;
-  }
-}
-
-/** Where requests go, and what they all have. */
-class Site {
-  #base;
-  #options;
-
-  constructor({ url, user, password, token, tls: secure }) {
-    this.#base = new URL(url ?? "http://127.0.0.1:3308");
-    const { protocol } = this.#base;
-    if (!["http:", "https:"].includes(protocol)) {
-      throw new TypeError(`the option url of Leases begins with http:// or https://, not ${protocol}`);
-    }
-    if (secure && protocol === "http:") {
-      throw new TypeError("the option tls of Leases needs a url that begins with https://");
-    }
-    if (!this.#base.pathname.endsWith("/")) this.#base.pathname += "/";
-    const basic = Buffer.from(`${user}:${password ?? ""}`).toString("base64");
-    const login = token ? { authorization: `Bearer ${token}` } : user ? { authorization: `Basic ${basic}` } : {};
-    const headers = { ...login, "content-type": "application/json" };
-    this.#options = { method: "POST", headers, agent: false, ...secureOptions(secure) };
-  }
-
-  away(text) {
-    return away(this.#base.origin, new Error(text));
-  }
-
-  post(path, body, patience) {
-    return new Call(new URL(`api/lock/${path}`, this.#base), this.#options, JSON.stringify(body), patience);
-  }
-}
-
-/**
- * A request on a connection of its own, so that hanging up leaves the queue. It is not by `fetch`, which gives up after
- * 300 s of silence.
- */
-class Call {
-  wasSent = false;
-  isBroken = false; // the connection is, before the answer was whole
-  #request;
-
-  constructor(url, options, body, patience) {
-    const { request } = url.protocol === "https:" ? https : http;
-    const headers = { ...options.headers, "content-length": Buffer.byteLength(body) };
-    this.#request = request(url, { ...options, headers });
-    this.#request.on("socket", (socket) => {
-      socket.once(url.protocol === "https:" ? "secureConnect" : "connect", () => (this.wasSent = true));
-    });
-    this.#request.setNoDelay();
-    this.#request.setSocketKeepAlive(true, 10_000);
-    this.reply = quietly(this.#answer(url, patience));
-    this.#request.end(body);
-  }
-
-  /** Says goodbye and still reads: a grant can be on its way, and has to be released. */
-  hangUp() {
-    const { socket } = this.#request;
-    if (!socket || socket.connecting || socket.secureConnecting) return this.destroy();
-    socket.end();
-    setTimeout(() => this.destroy(), ANSWER_TIME * 1000).unref();
-  }
-
-  destroy() {
-    this.#request.destroy();
-  }
-
-  async #answer(url, patience) {
-    const late = () => this.#request.destroy(new Odd(`no answer came within ${patience.toFixed(1)} s`));
-    const timer = patience < LONGEST_TIMER ? setTimeout(late, patience * 1000) : null;
+  /** The lease outlives the leader, so its own time bounds it. But what an old leader says does not count. */
+  async #send(path, body, patience) {
+    this.#call = this.#site.post(this.#base, path, body, patience);
+    let isGood = false;
     try {
-      return await new Promise((resolve, reject) => {
-        this.#request.on("error", reject);
-        this.#request.on("response", (response) => replyIn(response).then(resolve, reject));
-      });
-    } catch (error) {
-      this.isBroken = !(error instanceof Odd);
-      throw away(url.origin, error);
+      const reply = await this.#call.reply;
+      isGood = this.#site.takes(reply) && (reply.success || reply.isFinal);
+      if (!this.#site.takes(reply)) throw this.#site.away(OUTDATED);
+      return reply;
     } finally {
-      clearTimeout(timer);
+      if (!isGood) this.#base = this.#site.cluster.after(this.#base);
     }
-  }
-}
-
-/** A reply is final if the same request would be answered the same. */
-async function replyIn(response) {
-  let text = "";
-  for await (const part of response.setEncoding("utf8")) {
-    text += part;
-    if (text.length > LONGEST_REPLY) throw new Odd("its answer has no end");
-  }
-  const code = response.statusCode;
-  const isFinal = code >= 400 && code < 500 && ![408, 429].includes(code);
-  const reply = response.headers["content-type"]?.startsWith("application/json") ? parsed(text) : null;
-  if (typeof reply?.status === "string") return { ...reply, isFinal };
-  const Kind = code >= 500 ? Error : Odd; // a proxy could not pass on the answer
-  throw new Kind(`it answers ${code} ${startOf(text)}, which is not an answer of getlockd`);
-}
-
-function parsed(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
   }
 }
 

@@ -39,15 +39,15 @@ interface Login {
 }
 
 export interface ServerOptions extends Login {
-  /** 127.0.0.1 by default. */
-  host?: string | null;
-  /** 3305 by default. */
+  /** 127.0.0.1 by default. Of a cluster several, as "a:3305,b:3305" or an array. */
+  host?: string | readonly string[] | null;
+  /** 3305 by default. It is that of each host without one. */
   port?: number | null;
 }
 
 export interface LeasesOptions extends Login {
-  /** http://127.0.0.1:3308 by default. */
-  url?: string | null;
+  /** http://127.0.0.1:3308 by default. Of a cluster several, with commas between them or an array. */
+  url?: string | readonly string[] | null;
   /** In place of user and password. */
   token?: string | null;
 }

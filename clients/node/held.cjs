@@ -6,6 +6,8 @@ const os = require("node:os");
 const path = require("node:path");
 const { inspect } = require("node:util");
 
+const ANSWER_TIME = 10; // seconds that the server may take to answer a command that does not wait
+const LONGEST_TIMER = 2_000_000; // seconds; a timer of Node takes no more
 const LOOK_EVERY = 1; // seconds between looks at the clock: timers stand still while the machine sleeps
 const MOST_NAMES = 64; // of one request
 const LONGEST_TEXT = 256; // characters of the name or the note of a client
@@ -50,6 +52,14 @@ function away(where, error) {
   return Object.assign(new Error(text, { cause: error }), { code: error.code });
 }
 
+const startOf = (text) => JSON.stringify(text.trim().slice(0, 80));
+
+/** Nobody need be waiting for it when it rejects. */
+function quietly(promise) {
+  promise.catch(() => {});
+  return promise;
+}
+
 /** Puts `lost` behind `error`, as the cause of what has no cause yet. */
 function addCause(error, lost) {
   const seen = new Set();
@@ -77,6 +87,10 @@ const kinds = {
   signal: { fits: (value) => typeof value?.aborted === "boolean", is: "an AbortSignal" },
   span: { fits: (value) => isNumber(value) && value >= 0, is: "a number of seconds, not below 0" },
   string: { fits: isText, is: "a string, of whole characters" },
+  strings: {
+    fits: (value) => isText(value) || (Array.isArray(value) && value.length > 0 && value.every(isText)),
+    is: "a string, of whole characters, or an array of some",
+  },
   timeout: { fits: isNumber, is: "a number of seconds" },
   shown: {
     fits: (value) => isText(value) && [...value].length <= LONGEST_TEXT,
@@ -360,6 +374,6 @@ class Locks {
 }
 
 module.exports = {
-  Held, Locks, Lost, NotGranted, Odd, Refused, addCause, away, checkMode, checkName, checkOptions, identityOf, kinds,
-  namesOf, now, patienceOf, pauseAfter, unless,
+  ANSWER_TIME, Held, LONGEST_TIMER, LOOK_EVERY, Locks, Lost, NotGranted, Odd, Refused, addCause, away, checkMode,
+  checkName, checkOptions, identityOf, kinds, namesOf, now, patienceOf, pauseAfter, quietly, startOf, unless,
 };

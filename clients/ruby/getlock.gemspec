@@ -8,6 +8,6 @@ Gem::Specification.new do |spec|
   spec.authors = ["getlockd"]
   spec.license = "MIT"
   spec.required_ruby_version = ">= 3.1"
-  spec.files = %w[README.md lib/getlock.rb lib/getlock/identity.rb lib/getlock/leases.rb lib/getlock/wire.rb sig/getlock.rbs
-                  sig/manifest.yaml]
+  spec.files = %w[README.md lib/getlock.rb lib/getlock/cluster.rb lib/getlock/identity.rb lib/getlock/leases.rb
+                  lib/getlock/wire.rb sig/getlock.rbs sig/manifest.yaml]
 end

@@ -69,6 +69,7 @@ fn bad_flag_is_a_single_line_with_advice() {
         (&["--cluster", "etcd://h", "--advertise", "host"], "host:port"),
         (&["--cluster", "etcd://h", "--cluster-listen", "0.0.0.0:3309"], "--advertise"),
         (&["--cluster", "etcd://h", "--store", "f"], "leave --store out"),
+        (&["--cluster", "etcd://h", "--keepalive", "5s"], "at least 10s"),
         (&["user"], "<NAME>"),
         (&["serve"], "unrecognized subcommand"),
     ] {

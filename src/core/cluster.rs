@@ -20,6 +20,10 @@ pub struct ClusterStatus {
     pub term: u64,
     /// Since when it leads.
     pub leader_since: SystemTime,
+    /// T: how long a leader that is not heard of keeps its place.
+    pub ttl: Duration,
+    /// How much longer the next leader waits before it grants.
+    pub takeover_delay: Duration,
     /// How long the term runs without another beat.
     pub left: Duration,
     /// All nodes that are known, the leader among them, by name.

@@ -20,8 +20,8 @@ use super::ProxyHeader;
 /// How many connections of balancers may be without their header at a time.
 const MAX_UNNAMED: usize = 1024;
 
-/// The addresses from which a PROXY header is required. From all others none is read: whoever could say "I come from
-/// 10.0.0.1" would escape the limits of addresses.
+/// The addresses from which a PROXY header is required. From all others none is read: a client that could say "I come
+/// from 10.0.0.1" would escape the limits of addresses.
 #[derive(Clone, Debug)]
 pub struct ProxyFrom {
     /// Where the balancers are.
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn balancer_says_who_its_client_is() {
+    async fn header_of_a_balancer_gives_the_address_of_the_client() {
         let (mut arrivals, addr) = arrivals(&["127.0.0.1"]);
         let from: SocketAddr = "192.0.2.7:40112".parse().unwrap();
         let header = ProxyHeader { connection: Some(Proxied { from, to: addr }), fields: Vec::new() };
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn header_of_anyone_else_is_not_read() {
+    async fn header_from_another_address_is_not_read() {
         let (mut arrivals, addr) = arrivals(&["192.0.2.0/24"]);
         let mut client = TcpStream::connect(addr).await.unwrap();
         client.write_all(&ProxyHeader::default().encode().unwrap()).await.unwrap();

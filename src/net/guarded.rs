@@ -132,7 +132,7 @@ impl GuardedStream {
         Poll::Ready(SockRef::from(&self.stream).shutdown(Shutdown::Write))
     }
 
-    /// Calls the kernel right after a look, each time anew.
+    /// Calls the kernel right after a look, which each call has of its own.
     fn poll_guarded(
         &self,
         cx: &mut Context<'_>,

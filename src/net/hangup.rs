@@ -32,17 +32,17 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// One of two handles of a socket: this one reads and writes, the other one watches.
 #[derive(Debug)]
 pub struct WatchedStream {
-    shared: Arc<Shared>,
+    shared: Arc<WatchedSocket>,
     /// The stream of a relay over TLS, which cannot be shared.
     relayed: Option<Box<Rewind<TlsStream<GuardedStream>>>>,
 }
 
 /// The other handle: it resolves when the client has closed the connection.
 #[derive(Debug)]
-pub struct HangupWatch(Arc<Shared>);
+pub struct HangupWatch(Arc<WatchedSocket>);
 
 #[derive(Debug)]
-struct Shared {
+struct WatchedSocket {
     /// That of the client, or below TLS of its own a second descriptor of it, which only watches.
     socket: Socket,
     /// The number of reads so far.
@@ -62,12 +62,12 @@ impl WatchedStream {
             }
             socket => (socket, None),
         };
-        let shared = Arc::new(Shared { socket, reads: AtomicUsize::new(0) });
+        let shared = Arc::new(WatchedSocket { socket, reads: AtomicUsize::new(0) });
         Ok((Self { shared: shared.clone(), relayed }, HangupWatch(shared)))
     }
 }
 
-impl Shared {
+impl WatchedSocket {
     fn tcp(&self) -> &TcpStream {
         self.socket.tcp()
     }

@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_cut_off_or_no_header_is_refused() {
+    fn header_that_is_cut_off_or_none_is_refused() {
         let bytes = header("192.0.2.7:1", "192.0.2.8:2").encode().unwrap();
         for length in 0..bytes.len() {
             assert_eq!(ProxyHeader::parse(&bytes[..length]), Err(HeaderError::CutOff), "{length}");
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_follows_a_header_is_left_to_be_read() {
+    async fn bytes_behind_a_header_are_left_to_be_read() {
         let header = header("192.0.2.7:1", "192.0.2.8:2");
         let bytes = [&header.encode().unwrap()[..], b"PING\n"].concat();
         let mut stream = &bytes[..];

@@ -19,6 +19,8 @@ mod stats;
 mod upstream;
 
 pub use hop::PortTls;
+#[cfg(fuzzing)]
+pub use introduction::fuzz;
 pub use park::{Parked, park};
 pub use port::{RelayPort, is_own_port};
 pub use relays::{RelayRow, Relays};

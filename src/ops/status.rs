@@ -16,6 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use getlockd_cluster::moment::Moment;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
@@ -160,6 +161,8 @@ struct NodeStatusJson<'a> {
     relayed: usize,
     parked: usize,
     holders: usize,
+    /// For how long the engine has not answered; none if it does.
+    engine_down_ms: Option<u64>,
     nodes: Vec<AnnouncedNodeJson<'a>>,
     changes: Vec<LeaderChangeJson<'a>>,
 }
@@ -193,7 +196,7 @@ struct LeaderChangeJson<'a> {
 
 impl<'a> NodeStatusJson<'a> {
     fn of(node: &'a NodeStatus) -> Self {
-        let leader = node.leader.as_ref();
+        let (leader, engine_down) = (node.leader.as_ref(), node.report.engine_down_since);
         let announced = node.report.nodes.iter().map(|(record, ago)| AnnouncedNodeJson {
             node: &record.node,
             address: &record.address,
@@ -218,6 +221,7 @@ impl<'a> NodeStatusJson<'a> {
             relayed: node.relayed,
             parked: node.parked,
             holders: node.holders,
+            engine_down_ms: engine_down.map(|since| millis(since.elapsed_at_least(Moment::now()))),
             nodes: announced.collect(),
             changes: changes.collect(),
         }

@@ -39,9 +39,6 @@ use crate::{
     },
 };
 
-/// How long the last replies to clients may take once all locks are released.
-const LAST_WORDS: Duration = Duration::from_secs(2);
-
 /// What all instances of a process share.
 #[derive(Debug)]
 pub(super) struct InstanceConfig {
@@ -269,18 +266,19 @@ impl Instance {
         }
     }
 
-    /// Ends all sessions and connections. What the store has goes on there.
+    /// Ends all sessions and connections. What the store has goes on there. `last_words`: how long the last replies may take
+    /// once all locks are released.
     ///
     /// Not cancel-safe: dropped, some connections go on.
-    pub async fn end(&self, is_drained: bool) {
+    pub async fn end(&self, is_drained: bool, last_words: Duration) {
         if !is_drained {
             self.service.warn_of_holders(&self.leases.stored_sessions());
             self.service.registry().end_all();
-            let _ = timeout(LAST_WORDS, self.tasks.wait()).await;
+            let _ = timeout(last_words, self.tasks.wait()).await;
         }
         self.web.stop.cancel();
         self.http_tasks.close();
-        let _ = timeout(LAST_WORDS, self.http_tasks.wait()).await;
+        let _ = timeout(last_words, self.http_tasks.wait()).await;
     }
 }
 

@@ -31,10 +31,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::engine::EngineFlagsError;
 pub(super) use self::engine::engine;
-use self::{
-    front::Front,
-    leading::{Leading, lead},
-};
+use self::leading::{ServedTerm, lead};
 use super::{
     StartError, clock,
     instance::InstanceConfig,
@@ -45,7 +42,10 @@ use super::{
 use crate::{
     config::{Config, HandOver},
     core::{client_info::Wire, lease::Secret, session::LockService, share::Quota},
-    net::{self, Acceptor, Admit, PortTls, ProxyFrom, Relay, RelayPort, Relays, UpstreamError, is_own_port},
+    net::{
+        self, Acceptor, Admit, PortTls, ProxyFrom, Relay, RelayPort, Relays, Upstream, UpstreamError,
+        is_own_port,
+    },
     ops::status,
     wires::{line, mysql, web},
 };
@@ -73,6 +73,17 @@ pub struct Node {
     ports: Option<Ports>,
     proxy_from: Option<Arc<ProxyFrom>>,
     ready: CancellationToken,
+}
+
+/// What becomes of connections now.
+#[derive(Clone, Debug)]
+enum Front {
+    /// Nobody leads: they are parked.
+    Nobody,
+    /// Another node leads.
+    Relays(Arc<Upstream>),
+    /// This node leads.
+    Serves(Arc<ServedTerm>),
 }
 
 /// The ports that only a node has.
@@ -111,6 +122,8 @@ struct NodeShared {
     process: u64,
     /// Writes that were refused in earlier terms.
     refused: AtomicU64,
+    /// When this node handed over last as the others did not reach it, in seconds of the boot clock; 0 if it never did.
+    isolated: AtomicU64,
     at_once: CancellationToken,
     /// The process has been told to stop.
     draining: CancellationToken,
@@ -144,6 +157,7 @@ impl NodeShared {
             relays: watch::Sender::new(None),
             entrances: OnceLock::new(),
             refused: AtomicU64::new(0),
+            isolated: AtomicU64::new(0),
             at_once: CancellationToken::new(),
             draining: CancellationToken::new(),
             stopping: CancellationToken::new(),
@@ -151,13 +165,13 @@ impl NodeShared {
     }
 
     /// A term takes connections from now on.
-    fn serves(&self, leading: &Arc<Leading>) {
+    fn serves(&self, leading: &Arc<ServedTerm>) {
         self.relays.send_replace(Some(leading.relays.clone()));
         self.front.send_replace(Front::Serves(leading.clone()));
     }
 
     /// The term does not take connections any more.
-    fn no_longer(&self, leading: &Leading) {
+    fn no_longer(&self, leading: &ServedTerm) {
         self.front.send_if_modified(|front| {
             let is_its =
                 matches!(front, Front::Serves(serves) if Arc::ptr_eq(&serves.tenure, &leading.tenure));
@@ -327,8 +341,8 @@ impl Node {
     }
 }
 
-/// Warns if the address that the other nodes are given is not that of this node: a balancer would relay its clients in
-/// circles.
+/// Warns if the address that the other nodes are given is not that of this node: behind a balancer it would relay
+/// its clients to itself.
 ///
 /// Cancel-safe.
 async fn check_advertised(node: Arc<NodeShared>) {

@@ -29,10 +29,15 @@ impl Stub {
 
     /// The next client, which is told this promise.
     pub async fn welcome(&self, left: &str) -> Client {
+        self.welcome_with(left, "").await
+    }
+
+    /// The same as the leader of a cluster: the promise has a term, and `HELLO` tells more.
+    pub async fn welcome_with(&self, left: &str, cluster: &str) -> Client {
         let mut client = self.accept().await;
         answer_keepalive(&mut client, left).await;
         assert_eq!(client.line().await, "HELLO");
-        client.send("HELLO version=9 protocol=1 session=7 max_line=1024").await;
+        client.send(&format!("HELLO version=9 protocol=1 session=7 max_line=1024{cluster}")).await;
         client
     }
 }

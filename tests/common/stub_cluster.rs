@@ -38,6 +38,8 @@ impl ClusterView for LeaderOfTwo {
             node: "a".to_owned(),
             term: TERM,
             leader_since: since,
+            ttl: Duration::from_secs(5),
+            takeover_delay: Duration::ZERO,
             left: self.0.left(Moment::now()),
             nodes: vec![row("a", NodeRole::Leader, 0), row("b", NodeRole::Follower, 12)],
             changes: vec![ChangeRow {

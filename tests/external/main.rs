@@ -2,7 +2,7 @@
 //! the clients of `clients/`, each in its language.
 //!
 //! What is not installed is skipped; with `DRIVERS=all` in the environment that is a failure. `.ci/run` installs it.
-#![allow(unreachable_pub, clippy::unwrap_used)]
+#![allow(unreachable_pub, clippy::print_stdout, clippy::unwrap_used)]
 
 #[allow(dead_code, reason = "each of the test binaries uses its part")]
 #[path = "../common/mod.rs"]

@@ -12,7 +12,7 @@ use std::{
 const MAX_LINES: usize = 800;
 
 /// Folders and files of src that are no part of the structure: generated code, and code for tests and fuzzers.
-const APART: [&str; 3] = ["generated", "tests", "fuzz"];
+const APART: [&str; 4] = ["generated", "tests", "proof", "fuzz"];
 
 /// What each layer must not use. Its parts are folders or files of src.
 const FORBIDDEN: [(&str, &[&str]); 5] = [

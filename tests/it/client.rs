@@ -1,6 +1,7 @@
 //! The client in Rust, against a server in this process.
 
 mod blocking;
+mod cluster;
 mod events;
 mod http;
 mod keepalive;

@@ -1,6 +1,6 @@
 //! What the clients of a leader see of its cluster, on every wire; and that a server alone shows nothing of it.
 
-use std::{sync::Arc, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 use getlockd::internal::{
     cluster::{moment::Moment, term::Term},
@@ -8,7 +8,9 @@ use getlockd::internal::{
         AcquireRequest, Keepalive, ListRequest, Node, NodesRequest, RenewRequest, SessionsRequest,
         StatsRequest, hold_request::Command,
     },
-    line, mysql, web,
+    line, mysql,
+    users::{NewEntry, entry},
+    web,
 };
 use serde_json::{Value, json};
 
@@ -201,6 +203,20 @@ async fn server_alone_has_no_nodes_and_names_no_leader() {
     let mut mysql = MySql::connect(server.mysql).await;
     assert!(rows(&mut mysql, "SELECT node FROM getlockd.nodes").await.is_empty());
     assert!(rows(&mut mysql, "SHOW STATUS LIKE 'Getlockd_node'").await.is_empty());
+}
+
+#[tokio::test]
+async fn nodes_are_listed_to_any_user_after_a_login() {
+    let folder = tempfile::tempdir().unwrap();
+    let users = folder.path().join("users.toml");
+    let wanted = NewEntry { name: "app1".to_owned(), ..NewEntry::default() };
+    fs::write(&users, entry(&wanted, b"secret", false).unwrap()).unwrap();
+    let server = TestServer::leading(term(Duration::from_mins(1)), &["--users", users.to_str().unwrap()]);
+    let mut a = server.client().await;
+    assert!(a.ask("NODES").await.starts_with("ERROR AUTH "));
+    assert_eq!(get(server.http, "/api/nodes").await.0, 401);
+    assert_eq!(a.ask("AUTH app1 secret").await, "1");
+    assert_eq!(a.list("NODES").await.len(), 2);
 }
 
 /// A session that holds `nightly` and came by the node `b`.

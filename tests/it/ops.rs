@@ -1,6 +1,7 @@
 //! What operators use: systemd, Kubernetes, `getlockd check` and `ping`, logs.
 
 mod check;
+mod cluster;
 mod drain;
 mod guide;
 mod kubernetes;

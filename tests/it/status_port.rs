@@ -95,7 +95,7 @@ async fn cluster_is_shown_with_its_last_changes() {
     let shown = json!({
         "node": "a", "state": "leading", "ready": true, "term": 16226,
         "leader": { "node": "a", "address": "10.0.0.1:3309" },
-        "leftMs": 4212, "ttlMs": 5000, "relayed": 12, "parked": 0, "holders": 9,
+        "leftMs": 4212, "ttlMs": 5000, "relayed": 12, "parked": 0, "holders": 9, "engineDownMs": null,
         "nodes": [node("a", 1, 0), node("b", 2, 1000), node("c", 2, 40_000)],
         "changes": [{ "atMs": 1_795_773_600_000_u64, "leader": "a", "term": 16226, "cause": "no beat" }],
     });

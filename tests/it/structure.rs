@@ -79,7 +79,10 @@ fn stats_are_read_by_lists_and_metrics_only() {
         "/src/core/stats",
         &["crate::core::session", "crate::ops::metrics", "crate::net", "tokio::"],
     );
-    assert_eq!(naming("crate::ops::metrics"), ["internal.rs", "server.rs", "wires/rest.rs"]);
+    assert_eq!(
+        naming("crate::ops::metrics"),
+        ["internal.rs", "server/instance.rs", "server/node/view.rs", "wires/rest.rs"]
+    );
 }
 
 #[test]

@@ -36,10 +36,13 @@ declare(strict_types=1);
 
 namespace GetLock;
 
+require_once __DIR__ . '/Cluster.php';
 require_once __DIR__ . '/Identity.php';
+require_once __DIR__ . '/Wire.php';
 require_once __DIR__ . '/Wish.php';
 
 const ANSWER_TIME = 10.0; // seconds that the server may take to answer a command that does not wait
+const PARKED_TIME = 15.0; // the same for a connection that is new: without a leader a cluster holds it for 10 s
 
 /** The server is away, or the connection broke. */
 class Broken extends \RuntimeException
@@ -65,24 +68,32 @@ final class Lost extends Refused
 {
 }
 
-/** A server. */
+/** A server, or a cluster of them. */
 final class GetLock
 {
+    private readonly Cluster $cluster;
+    /** Refusals that another connection may not meet. */
+    private const PASSING = ['SHUTDOWN', 'LIMIT', 'UNAVAILABLE'];
+
     /** @var list<string> */
     private readonly array $login;
     private readonly Identity $identity;
 
     /**
+     * @param string|list<string> $host one address or, of a cluster, several: 'a:3305,b:3305' or an array. If a node
+     *     does not answer or cannot serve, the next one is tried. The last good one is the first.
+     * @param int $port that of each host without one
      * @param array<string, mixed>|null $tls PHP's SSL context options; null is no TLS
      * @param float $retry for how many seconds a server that is away is tried
      * @param float|null $stopWithin how many seconds the work needs to stop: so much before others can be
-     *     granted the lock it counts as lost. By default two fifths of what the server promises.
+     *     granted the lock it counts as lost. By default two fifths of what the server promises. In a cluster it is a
+     *     fifth of the longest promise, and at most three tenths of it.
      * @param string|null $name what the server's lists call this client; null is user@host[pid] program, and '' is none
      * @param string|null $note a line for people, beside the name
      */
     public function __construct(
-        private readonly string $host = '127.0.0.1',
-        private readonly int $port = 3305,
+        string|array $host = '127.0.0.1',
+        int $port = 3305,
         ?string $user = null,
         #[\SensitiveParameter] string $password = '',
         private readonly ?array $tls = null,
@@ -91,6 +102,7 @@ final class GetLock
         ?string $name = null,
         ?string $note = null,
     ) {
+        $this->cluster = new Cluster(Address::ofHosts($host, $port));
         $this->identity = new Identity($name, $note);
         Wish::seconds('retry', $retry);
         Wish::seconds('stopWithin', $stopWithin ?? 0.0);
@@ -150,15 +162,21 @@ final class GetLock
     {
         $awaySince = Clock::now();
         $deadline = $awaySince + $wish->timeout;
-        for ($attempt = 0;; $attempt++) {
-            $wire = null;
+        $round = $this->cluster->round();
+        for ($attempt = 0;;) {
+            [$wire, $address, $patience] = [null, array_shift($round), $this->cluster->firstAnswerTime()];
             try {
-                $wire = new Wire($this->host, $this->port, $this->tls);
-                return $this->queue(new Session($wire, $this->stopWithin), $wish, $deadline);
+                $wire = new Wire($address, $this->tls, $patience, $this->cluster->connectTime());
+                $session = new Session($wire, $this->cluster, $this->stopWithin);
+                return $this->queue($session, $address, $wish, $deadline);
             } catch (Broken | Refused $error) {
                 $awaySince = $wire ? Clock::now() : $awaySince;
-                $pause = min(2, 0.05 * 2 ** min($attempt, 6)) * random_int(500, 1000) / 1000;
-                $passes = $error instanceof Broken || in_array($error->symbol, ['SHUTDOWN', 'LIMIT'], true);
+                $passes = $error instanceof Broken || in_array($error->symbol, self::PASSING, true);
+                if ($passes && $round) {
+                    continue; // each address has its turn before a pause
+                }
+                $round = $this->cluster->round();
+                $pause = min(2, 0.05 * 2 ** min($attempt++, 6)) * random_int(500, 1000) / 1000;
                 if (!$passes || Clock::now() + $pause > min($deadline, $awaySince + $this->retry)) {
                     throw $error;
                 }
@@ -168,7 +186,7 @@ final class GetLock
     }
 
     /** Waits for the lock. However that ends, a connection without a guard leaves the queue at once. */
-    private function queue(Session $session, Wish $wish, float $deadline): ?Guard
+    private function queue(Session $session, Address $address, Wish $wish, float $deadline): ?Guard
     {
         $guard = null;
         try {
@@ -179,9 +197,11 @@ final class GetLock
             $take = ['CONNECTION_ID', 'KEEPALIVE', "$verb $name $time", "FENCING_TOKEN $name"];
             $introduction = $this->identity->lines();
             $session->ask(...$this->login, ...$introduction, ...$take);
-            $this->login && $session->answer();
-            $introduction && $session->introduced();
-            $number = Session::number($session->answer());
+            $patience = $this->cluster->firstAnswerTime();
+            $this->login && $session->answer($patience);
+            $introduction && $session->introduced($patience);
+            $number = Session::number($session->answer($patience));
+            $this->cluster->served($address);
             $granted = $session->grant($left + ANSWER_TIME);
             if ($granted === '1') {
                 $token = Session::number($session->answer());
@@ -348,9 +368,14 @@ final class Session
     private float $since = -INF;
     /** For how long from there on nobody else is granted what this session holds; 0 if there is no promise. */
     private float $left = ANSWER_TIME;
+    /** That of the leader of a cluster that has answered. */
+    private ?int $term = null;
 
-    public function __construct(private readonly Wire $wire, private readonly ?float $stopWithin)
-    {
+    public function __construct(
+        private readonly Wire $wire,
+        private readonly Cluster $cluster,
+        private readonly ?float $stopWithin,
+    ) {
     }
 
     public function ask(string ...$lines): void
@@ -362,16 +387,16 @@ final class Session
     }
 
     /** The reply to a command that does not wait. */
-    public function answer(): string
+    public function answer(float $patience = ANSWER_TIME): string
     {
-        return $this->reply(Clock::now() + ANSWER_TIME) ?? throw new Broken('the server does not answer');
+        return $this->reply(Clock::now() + $patience) ?? throw new Broken('the server does not answer');
     }
 
     /** An older server does not know the command, and shows no names. */
-    public function introduced(): void
+    public function introduced(float $patience): void
     {
         try {
-            $line = $this->answer();
+            $line = $this->answer($patience);
             $line === '1' || throw self::nonsense($line);
         } catch (Refused $refused) {
             $refused->symbol === 'UNKNOWN_COMMAND' || throw $refused;
@@ -405,13 +430,13 @@ final class Session
     {
         $this->hear();
         $now = Clock::now();
-        if ($this->left === 0.0 || $now < $this->since + $this->left / 5) {
+        if ($this->isEndless() || $now < min($this->since + $this->every(), $this->promisedUntil())) {
             return;
         }
         $this->asked ?? $this->ask('KEEPALIVE');
         // Late is not lost: while the session lives, its locks are held. But then only a fast answer counts.
         $end = $this->promisedUntil();
-        $until = $now < $end ? $end : $this->asked + $this->left - $this->timeToStop();
+        $until = $now < $end ? $end : $this->asked + $this->usual() - $this->timeToStop();
         $line = $this->line($until);
         $line === null || self::isPromise($line) || throw self::nonsense($line);
         if ($line === null || !$this->isPromised()) {
@@ -460,20 +485,37 @@ final class Session
     private function nextLook(): float
     {
         return match (true) {
-            $this->asked !== null => $this->asked + $this->left,
-            $this->left === 0.0 => INF,
-            default => $this->since + $this->left / 5,
+            $this->asked !== null => $this->asked + $this->usual(),
+            $this->isEndless() => INF,
+            default => $this->since + $this->every(),
         };
     }
 
     private function promisedUntil(): float
     {
-        return $this->left === 0.0 ? INF : $this->since + $this->left - $this->timeToStop() - Clock::STEP;
+        return $this->isEndless() ? INF : $this->since + $this->left - $this->timeToStop() - Clock::STEP;
+    }
+
+    /** Whether a server alone has promised nothing, so that nothing can run out. */
+    private function isEndless(): bool
+    {
+        return $this->left === 0.0 && $this->term === null;
+    }
+
+    /** A promise; of a cluster, in which they differ, the longest one stands for the rest. */
+    private function usual(): float
+    {
+        return $this->term === null ? $this->left : $this->cluster->longest;
+    }
+
+    private function every(): float
+    {
+        return $this->term === null ? $this->left / 5 : $this->cluster->every();
     }
 
     private function timeToStop(): float
     {
-        return $this->stopWithin ?? $this->left * 2 / 5;
+        return $this->stopWithin ?? ($this->term === null ? $this->left * 2 / 5 : $this->cluster->timeToStop());
     }
 
     /** Notes what has come. While nothing is asked that can be an answer to KEEPALIVE, or an error, which is thrown. */
@@ -517,6 +559,10 @@ final class Session
         if ($this->asked === null || !$isPromise) {
             throw self::nonsense($line);
         }
+        if (preg_match('/ term=(\S*)/', $line, $term) === 1) {
+            $this->promiseOfCluster((float) $match[1], self::number($term[1]));
+            return;
+        }
         [$left, $isFirst] = [(float) $match[1], $this->since === -INF];
         [$stop, $most] = [$this->stopWithin ?? $left * 2 / 5, $left * 4 / 5];
         if ($stop >= $most && !($isFirst && $left === 0.0)) {
@@ -527,254 +573,16 @@ final class Session
         }
         [$this->since, $this->asked, $this->left] = [$this->asked, null, $left];
     }
-}
 
-/**
- * A connection, which ends for all processes when the one that made it ends it. It never blocks but in select(), so
- * that the handlers of signals run while a script waits.
- *
- * @internal
- */
-final class Wire
-{
-    /** How many bytes a line or an answer of HTTP has at most. */
-    private const MOST = 65536;
-
-    /** @var resource */
-    private $stream;
-    private string $unread = '';
-
-    /** @param array<string, mixed>|null $tls */
-    public function __construct(string $host, int $port, ?array $tls, float $patience = ANSWER_TIME)
+    /** A connection is of one term. An earlier promise still holds, also if this one is shorter. */
+    private function promiseOfCluster(float $left, int $term): void
     {
-        $until = Clock::now() + $patience;
-        $address = str_contains($host, ':') ? '[' . trim($host, '[]') . ']' : $host;
-        $options = stream_context_create(['socket' => ['tcp_nodelay' => true]]);
-        $flags = STREAM_CLIENT_CONNECT;
-        $stream = @stream_socket_client("tcp://$address:$port", $code, $text, $patience, $flags, $options);
-        $stream = self::prepared($stream ?: throw new Broken("cannot connect to $address:$port: $text"));
-        $this->stream = $stream ?? throw new Broken('no descriptor is free for a connection');
-        stream_set_blocking($stream, false); // for all processes: nobody changes it later
-        $process = getmypid();
-        AtEnd::add($this, static fn () => self::close($stream, $tls !== null, $process === getmypid()));
-        try {
-            $tls === null || $this->shakeHands($tls + ['peer_name' => trim($host, '[]')], $until);
-        } catch (\Throwable $error) {
-            $this->end();
-            throw $error;
+        if (($this->term ?? $term) !== $term || !$this->cluster->takes($term, $left)) {
+            throw new Broken(Cluster::OUTDATED);
         }
-    }
-
-    public function __destruct()
-    {
-        $this->end();
-    }
-
-    public function send(string $bytes): void
-    {
-        if (!is_resource($this->stream) || @fwrite($this->stream, $bytes) !== strlen($bytes)) {
-            throw new Broken('the connection ended');
-        }
-    }
-
-    /** The next line; null if none has come until then. */
-    public function line(float $until): ?string
-    {
-        for ($inTime = true; ($end = strpos($this->unread, "\n")) === false; $inTime = $this->readMore($until)) {
-            if (!$inTime) {
-                return null;
-            }
-        }
-        $line = substr($this->unread, 0, $end);
-        $this->unread = substr($this->unread, $end + 1);
-        return $line;
-    }
-
-    /** All that comes until the other side closes. */
-    public function rest(float $until): string
-    {
-        try {
-            while ($this->readMore($until)) {
-                // It is in $unread.
-            }
-        } catch (Broken) {
-            return $this->unread;
-        }
-        throw new Broken('the server does not answer');
-    }
-
-    /** Asks for nothing more: who still waits leaves the queue, and is told how that ended. */
-    public function finish(): void
-    {
-        is_resource($this->stream) && @stream_socket_shutdown($this->stream, STREAM_SHUT_WR);
-    }
-
-    /** Ends the connection. A forked child lets go of its copy, and sends nothing and ends nothing. */
-    public function end(): void
-    {
-        AtEnd::take($this)?->__invoke();
-    }
-
-    /** Reads what there is, or waits until there is something. Whether there is time for more. */
-    private function readMore(float $until): bool
-    {
-        is_resource($this->stream) || throw new Broken('the connection has been closed here');
-        $piece = (string) @fread($this->stream, 8192);
-        $piece !== '' || !feof($this->stream) || throw new Broken('the connection ended');
-        $this->unread .= $piece;
-        strlen($this->unread) <= self::MOST || throw new Broken('the server says more than it may');
-        $wait = $until - Clock::now();
-        $piece === '' && $wait > 0 && $this->waitToRead(min($wait, 3600.0));
-        return $wait > 0;
-    }
-
-    private function waitToRead(float $seconds): void
-    {
-        [$read, $none, $whole] = [[$this->stream], null, (int) $seconds];
-        if (@stream_select($read, $none, $none, $whole, (int) (($seconds - $whole) * 1e6)) === false) {
-            usleep(10_000); // a signal came, or the script has more open files than select() can look at
-        }
-    }
-
-    /** @param array<string, mixed> $tls */
-    private function shakeHands(array $tls, float $until): void
-    {
-        stream_context_set_option($this->stream, ['ssl' => $tls]);
-        error_clear_last();
-        while (($done = @stream_socket_enable_crypto($this->stream, true, STREAM_CRYPTO_METHOD_TLS_CLIENT)) === 0) {
-            Clock::now() < $until || throw new Broken('no TLS: the server does not answer');
-            $this->waitToRead(max(0.0, $until - Clock::now()));
-        }
-        $done || throw new Broken('no TLS: ' . (error_get_last()['message'] ?? 'the connection ended'));
-    }
-
-    /**
-     * The stream with a socket that commands do not inherit, and that notices within half a minute that the other
-     * side has vanished. PHP opens sockets without close-on-exec and cannot set it later; but a socket that is sent to
-     * oneself can be received with it. Null if no descriptor is free for that.
-     *
-     * @param resource $stream
-     * @return resource|null
-     */
-    private static function prepared($stream)
-    {
-        if (!function_exists('socket_import_stream') || !defined('MSG_CMSG_CLOEXEC')) {
-            return $stream;
-        }
-        $socket = socket_import_stream($stream);
-        socket_set_option($socket, SOL_SOCKET, SO_KEEPALIVE, 1);
-        foreach (['TCP_KEEPIDLE' => 10, 'TCP_KEEPINTVL' => 5, 'TCP_KEEPCNT' => 3] as $option => $value) {
-            defined($option) && socket_set_option($socket, SOL_TCP, constant($option), $value);
-        }
-        $rights = [['level' => SOL_SOCKET, 'type' => SCM_RIGHTS, 'data' => [$stream]]];
-        $received = ['buffer_size' => 1, 'controllen' => socket_cmsg_space(SOL_SOCKET, SCM_RIGHTS, 1)];
-        $sent = @socket_create_pair(AF_UNIX, SOCK_DGRAM, 0, $pair)
-            && @socket_sendmsg($pair[0], ['iov' => ['.'], 'control' => $rights], 0)
-            && @socket_recvmsg($pair[1], $received, MSG_CMSG_CLOEXEC);
-        $copy = $sent ? $received['control'][0]['data'][0] ?? null : null; // which may be missing, without an error
-        return $copy ? socket_export_stream($copy) ?: null : null;
-    }
-
-    /**
-     * Not of an object, since a script that runs out of memory loses those without a word.
-     *
-     * @param resource $stream
-     */
-    private static function close($stream, bool $hasTls, bool $isOurs): void
-    {
-        if ($isOurs) {
-            $hasTls && @stream_socket_enable_crypto($stream, false);
-            @stream_socket_shutdown($stream, STREAM_SHUT_RDWR); // children may have the socket, too
-        } elseif ($hasTls && !self::muzzle($stream)) {
-            return; // closing would say goodbye in the name of the parent
-        }
-        fclose($stream);
-    }
-
-    /**
-     * Lets what PHP's TLS will say when it closes this copy go nowhere. False if that cannot be.
-     *
-     * @param resource $stream
-     */
-    private static function muzzle($stream): bool
-    {
-        $link = 'socket:[' . fstat($stream)['ino'] . ']';
-        $numbers = @scandir('/proc/self/fd') ?: [];
-        $number = current(array_filter($numbers, fn (string $fd) => @readlink("/proc/self/fd/$fd") === $link));
-        try {
-            $libc = \FFI::cdef('int open(const char *path, int flags, ...); int dup2(int from, int to);');
-            return $number !== false && $libc->dup2($libc->open('/dev/null', 1), (int) $number) >= 0;
-        } catch (\Throwable) { // the extension is not there, or may not be used
-            return false;
-        }
-    }
-}
-
-/**
- * What has to be ended with the script at the latest, and of what variables are not enough: children have them, too.
- *
- * @internal
- */
-final class AtEnd
-{
-    /** @var array<int, \Closure(): mixed>|null by the objects that they end */
-    private static ?array $open = null;
-
-    public static function add(object $whose, \Closure $end): void
-    {
-        if (self::$open === null) {
-            // Registered at the end, it runs after the script's own functions, which may need the lock.
-            register_shutdown_function(static fn () => register_shutdown_function(self::run(...)));
-        }
-        self::$open[spl_object_id($whose)] = $end;
-    }
-
-    /** It need not be ended any more. */
-    public static function take(object $whose): ?\Closure
-    {
-        $end = self::$open[spl_object_id($whose)] ?? null;
-        unset(self::$open[spl_object_id($whose)]);
-        return $end;
-    }
-
-    private static function run(): void
-    {
-        while ($end = array_pop(self::$open)) { // the last first: it may need those before it
-            $end();
-        }
-    }
-}
-
-/**
- * Seconds of a clock that never is set, and goes on while the machine is suspended where it is known how to read that.
- *
- * @internal
- */
-final class Clock
-{
-    /** How coarse it is. */
-    public const STEP = 0.01;
-
-    /** Before it no other moment is told. */
-    private static float $last = 0.0;
-    private static ?bool $hasUptime = null;
-    /** @var resource|false */
-    private static $uptime = false;
-    private static int|false $process = false;
-
-    /** @throws Broken if it cannot be read: then nobody knows whether a lock is held */
-    public static function now(): float
-    {
-        self::$hasUptime ??= PHP_OS_FAMILY === 'Linux' && @is_readable('/proc/uptime');
-        if (!self::$hasUptime) {
-            return hrtime(true) / 1e9;
-        }
-        if (!is_resource(self::$uptime) || self::$process !== getmypid()) {
-            // Not each time, since no descriptor may be free. But a child would read at the position of its parent.
-            [self::$uptime, self::$process] = [@fopen('/proc/uptime', 're'), getmypid()];
-        }
-        $now = self::$uptime && rewind(self::$uptime) ? (float) @fread(self::$uptime, 64) : 0.0;
-        $now > 0.0 || throw new Broken('the clock cannot be read');
-        return self::$last = max(self::$last, $now);
+        $this->cluster->check($this->stopWithin);
+        $earlier = $this->term === null ? 0.0 : $this->since + $this->left - $this->asked;
+        [$this->since, $this->asked, $this->left] = [$this->asked, null, max($left, $earlier)];
+        $this->term = $term;
     }
 }

@@ -28,13 +28,15 @@ final class LostAnswer extends Broken
     }
 }
 
-/** A server, by its URL, and who takes leases there. */
+/** A server, or a cluster of them, by their URLs, and who takes leases there. */
 final class Leases
 {
     private readonly Api $api;
     private readonly Identity $identity;
 
     /**
+     * @param string|list<string> $url one base URL or, for the nodes of a cluster, several: with commas between them,
+     *     or an array
      * @param array<string, mixed>|null $tls PHP's SSL context options, for https
      * @param float|null $stopWithin how many seconds the work needs to stop: so much before its time is over
      *     a lease counts as lost. By default a fifth of `ttl`.
@@ -44,7 +46,7 @@ final class Leases
      * @param string|null $note a line for people, beside the name
      */
     public function __construct(
-        string $url = 'http://127.0.0.1:3308',
+        string|array $url = 'http://127.0.0.1:3308',
         ?string $user = null,
         #[\SensitiveParameter] string $password = '',
         #[\SensitiveParameter] ?string $token = null,
@@ -152,16 +154,25 @@ final class Leases
         ], fn ($value) => $value !== null);
         $awaySince = Clock::now();
         $deadline = $awaySince + $wish->timeout;
-        for ($attempt = 0;; $attempt++) {
+        $round = $this->api->cluster->round();
+        for ($attempt = 0;;) {
+            $base = array_shift($round);
             $began = Clock::now();
             $left = max(0.0, $deadline - $began);
             $wait = ['waitMs' => $left === INF ? -1 : (int) ceil($left * 1000)];
             try {
-                return $this->ask($wish, $millis, $left, $this->api->request('acquire', $fields + $wait), $body);
+                $request = $this->api->request($base, 'acquire', $fields + $wait);
+                return $this->ask($wish, $millis, $left, $base, $request, $body);
+            } catch (Refused $refused) {
+                $round && $refused->symbol === 'Unavailable' || throw $refused;
             } catch (LostAnswer $error) {
+                if ($round) {
+                    continue; // each address has its turn before a pause
+                }
+                $round = $this->api->cluster->round();
                 // Whatever broke a long wait, it was not that nobody was there.
                 $awaySince = $error->wasSent && Clock::now() - $began > ANSWER_TIME ? Clock::now() : $awaySince;
-                $pause = min(2, 0.05 * 2 ** min($attempt, 6)) * random_int(500, 1000) / 1000;
+                $pause = min(2, 0.05 * 2 ** min($attempt++, 6)) * random_int(500, 1000) / 1000;
                 // What was sent may have been granted: that is asked for also when the timeout is over.
                 $end = min($error->wasSent ? INF : $deadline, $awaySince + $this->retry);
                 if (Clock::now() + $pause > $end) {
@@ -176,25 +187,33 @@ final class Leases
      * The lease, or what the body returns. However the way to them ends, no lease is left that nobody
      * knows of. One request has the whole wait: a wait in parts would lose its place in the queue.
      */
-    private function ask(Wish $wish, int $millis, float $left, string $request, ?callable $body): mixed
-    {
+    private function ask(
+        Wish $wish,
+        int $millis,
+        float $left,
+        Address $base,
+        string $request,
+        ?callable $body,
+    ): mixed {
         $sent = Clock::now();
         try {
-            $wire = $this->api->connect($left + ANSWER_TIME);
+            $wire = $this->api->connect($base, $left + PARKED_TIME);
         } catch (Broken $error) {
             throw new LostAnswer($error->getMessage(), false);
         }
         $lease = null;
         $process = getmypid();
-        $undo = function () use ($wish, $wire, &$lease, $process) {
+        $undo = function () use ($wish, $base, $wire, &$lease, $process) {
             if ($process === getmypid()) {
-                $lease ? $lease->release() : $this->api->undo($wire, $wish->name);
+                $lease ? $lease->release() : $this->api->undo($base, $wire, $wish->name);
             }
         };
         AtEnd::add($undo, $undo); // exit() and a fatal error pass by what stands below
         try {
             $wire->send($request);
-            $new = $this->granted($wish, $millis / 1000, $wire->rest($sent + $left + ANSWER_TIME), $sent);
+            $answer = $wire->rest($sent + $left + PARKED_TIME);
+            $new = $this->granted($wish, $millis / 1000, $base, $answer, $sent);
+            $this->api->cluster->served($base);
             $wire->end();
             // It runs from the grant on. After a long wait only a heartbeat can tell for how long still.
             if (Clock::now() - $sent > $millis / 5000 && !$new->heartbeat()) {
@@ -211,10 +230,10 @@ final class Leases
         }
     }
 
-    private function granted(Wish $wish, float $ttl, string $answer, float $sent): Lease
+    private function granted(Wish $wish, float $ttl, Address $base, string $answer, float $sent): Lease
     {
         try {
-            $granted = Api::read('acquire', $answer);
+            $granted = $this->api->read('acquire', $answer);
         } catch (Refused $refused) {
             throw $refused->symbol === 'Busy' ? $wish->notGranted() : $refused;
         }
@@ -222,7 +241,8 @@ final class Leases
         if (!is_string($token) || !is_int($number)) {
             throw new Broken('the server has granted a lease, and has not told its tokens');
         }
-        return new Lease($wish->name, $number, $token, $this->api, $ttl, $this->stopWithin ?? $ttl / 5, $sent);
+        $stop = $this->stopWithin ?? $ttl / 5;
+        return new Lease($wish->name, $number, $token, $this->api, $base, $ttl, $stop, $sent);
     }
 
     private function millis(mixed $ttl): int
@@ -250,6 +270,7 @@ final class Lease extends Hold
     /**
      * @internal
      * @param string $leaseToken what the server knows the lease by
+     * @param Address $base where the next request goes
      * @param float $since when that was sent from which its time counts
      */
     public function __construct(
@@ -257,6 +278,7 @@ final class Lease extends Hold
         int $fencingToken,
         public readonly string $leaseToken,
         private readonly Api $api,
+        private Address $base,
         private readonly float $ttl,
         private readonly float $stopWithin,
         private float $since,
@@ -285,9 +307,12 @@ final class Lease extends Hold
         // Late is not lost if the script has not asked: the server knows. But then only a fast answer counts.
         $patience = $now < $end ? $end - $now : $this->ttl - $this->stopWithin;
         try {
-            $this->send('heartbeat', min($patience, ANSWER_TIME));
+            // Of several addresses there is time for another one.
+            $share = $this->api->cluster->isSeveral() ? $this->ttl / 4 : $this->ttl;
+            $this->send('heartbeat', min($patience, $share, ANSWER_TIME));
             [$this->since, $this->due, $this->failed] = [$now, $now + $this->ttl / 3, false];
         } catch (Broken $error) {
+            $this->base = $this->api->cluster->after($this->base);
             [$this->due, $this->failed] = [Clock::now() + $this->ttl / 30, true]; // the next to ask tries again
         }
         if (Clock::now() >= $this->promisedUntil()) {
@@ -318,7 +343,8 @@ final class Lease extends Hold
     private function send(string $what, float $patience): void
     {
         try {
-            $this->api->post($what, ['resourceName' => $this->name, 'lockToken' => $this->leaseToken], $patience);
+            $body = ['resourceName' => $this->name, 'lockToken' => $this->leaseToken];
+            $this->api->post($this->base, $what, $body, $patience);
         } catch (Refused $refused) {
             $passes = in_array($refused->symbol, ['Unavailable', 'TooManyRequests'], true);
             throw $passes ? new Broken($refused->getMessage()) : $refused;
@@ -338,26 +364,19 @@ final class Api
     /** How many seconds each part of undo() may take. */
     private const UNDO_TIME = 2.0;
 
-    private readonly string $host;
-    private readonly int $port;
-    private readonly string $path;
+    public readonly Cluster $cluster;
     /** @var array<string, mixed>|null */
     private readonly ?array $tls;
 
     /**
+     * @param string|list<string> $url
      * @param string $login a header line, or none
      * @param array<string, mixed>|null $tls
      */
-    public function __construct(string $url, #[\SensitiveParameter] private readonly string $login, ?array $tls)
+    public function __construct(string|array $url, #[\SensitiveParameter] private readonly string $login, ?array $tls)
     {
-        $parts = parse_url($url) ?: [];
-        $secure = ['http' => false, 'https' => true][strtolower($parts['scheme'] ?? '')] ?? null;
-        if ($secure === null || !isset($parts['host']) || isset($parts['user']) || isset($parts['query'])) {
-            throw new \InvalidArgumentException("'$url' is no URL like http://127.0.0.1:3308");
-        }
-        $this->host = $parts['host'];
-        $this->port = $parts['port'] ?? ($secure ? 443 : 80);
-        $this->path = rtrim($parts['path'] ?? '', '/');
+        [$bases, $secure] = Address::ofUrls($url);
+        $this->cluster = new Cluster($bases);
         $this->tls = $secure ? $tls ?? [] : null;
     }
 
@@ -366,21 +385,21 @@ final class Api
      * @return array<string, mixed>
      * @throws Refused with the status as symbol
      */
-    public function post(string $what, array $body, float $patience): array
+    public function post(Address $base, string $what, array $body, float $patience): array
     {
         $until = Clock::now() + $patience;
-        $request = $this->request($what, $body);
-        $wire = $this->connect($patience);
+        $request = $this->request($base, $what, $body);
+        $wire = $this->connect($base, $patience);
         try {
             $wire->send($request);
-            return self::read($what, $wire->rest($until));
+            return $this->read($what, $wire->rest($until));
         } finally {
             $wire->end();
         }
     }
 
     /** @param array<string, mixed> $body */
-    public function request(string $what, array $body): string
+    public function request(Address $base, string $what, array $body): string
     {
         try {
             $json = json_encode($body, JSON_THROW_ON_ERROR | JSON_UNESCAPED_UNICODE);
@@ -388,23 +407,23 @@ final class Api
             throw new \InvalidArgumentException('a name, a client and a note are texts in UTF-8');
         }
         // Of HTTP/1.0: its answers come in one piece and end with the connection.
-        return "POST $this->path/api/lock/$what HTTP/1.0\r\nHost: $this->host:$this->port\r\n$this->login"
+        return "POST $base->path/api/lock/$what HTTP/1.0\r\nHost: $base->host:$base->port\r\n$this->login"
             . "Content-Type: application/json\r\nContent-Length: " . strlen($json) . "\r\n\r\n$json";
     }
 
-    public function connect(float $patience): Wire
+    public function connect(Address $base, float $patience): Wire
     {
-        return new Wire($this->host, $this->port, $this->tls, min($patience, ANSWER_TIME));
+        return new Wire($base, $this->tls, min($patience, PARKED_TIME), $this->cluster->connectTime());
     }
 
     /** Nobody wants what was asked for by that connection: leaves the queue, and releases what was on its way. */
-    public function undo(Wire $wire, string $name): void
+    public function undo(Address $base, Wire $wire, string $name): void
     {
         try {
             $wire->finish();
-            $token = self::read('acquire', $wire->rest(Clock::now() + self::UNDO_TIME))['lockToken'] ?? null;
+            $token = $this->read('acquire', $wire->rest(Clock::now() + self::UNDO_TIME))['lockToken'] ?? null;
             is_string($token)
-                && $this->post('release', ['resourceName' => $name, 'lockToken' => $token], self::UNDO_TIME);
+                && $this->post($base, 'release', ['resourceName' => $name, 'lockToken' => $token], self::UNDO_TIME);
         } catch (Broken | Refused) {
             // Nothing was granted, or it is free when its time is over.
         }
@@ -415,7 +434,7 @@ final class Api
      * @return array<string, mixed>
      * @throws Refused with the status as symbol
      */
-    public static function read(string $what, string $answer): array
+    public function read(string $what, string $answer): array
     {
         if (!str_contains($answer, "\r\n\r\n")) {
             throw new LostAnswer('the connection broke before the answer was whole', true);
@@ -427,6 +446,9 @@ final class Api
         $data = json_decode($body, true);
         $data = is_array($data) ? $data + ['success' => null, 'status' => null, 'message' => null] : null;
         if ($data && $data['success'] === true && $data['status'] === self::DONE[$what]) {
+            // A lease outlives the leader, so its own time bounds it. But what an old leader says does not count.
+            $term = $data['term'] ?? null;
+            is_int($term) && !$this->cluster->takes($term) && throw new LostAnswer(Cluster::OUTDATED, true);
             return $data;
         }
         if (!$data && preg_match('~^HTTP/1.[01] 5~', $head)) {

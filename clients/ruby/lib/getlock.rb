@@ -45,31 +45,37 @@ class GetLock
   # What is raised when the server cannot be reached: `rescue *GetLock::BROKEN`.
   BROKEN = [SystemCallError, SocketError, IOError, OpenSSL::SSL::SSLError].freeze
 
+  require_relative "getlock/cluster"
   require_relative "getlock/wire"
   require_relative "getlock/identity"
 
   # Seconds that the server may take to answer a command that does not wait.
   ANSWER_TIME = 10
+  # The same for a connection that is new: without a leader a cluster holds it for 10 s.
+  PARKED_TIME = 15
   # Everything that can come from outside: Timeout, Thread#raise, Thread#kill.
   NEVER = { Object => :never }.freeze
-  private_constant :ANSWER_TIME, :NEVER
+  private_constant :ANSWER_TIME, :PARKED_TIME, :NEVER
 
   # GetLock::Leases, for locks that hold no connection.
   autoload :Leases, File.join(__dir__, "getlock", "leases.rb")
   autoload :Lease, File.join(__dir__, "getlock", "leases.rb")
 
+  # `host` has one address or, for a cluster, several: `"a:3305,b:3305"` or an Array. `port` is that of those without
+  # one. If a node does not answer or cannot serve, the next one is tried. The last good one is the first.
+  #
   # `tls` is an OpenSSL::SSL::SSLContext; without a call of its `set_params` it accepts every certificate. While no
   # lock is held, a server that is away is tried for `retry` seconds. `stop_within` is the number of seconds that
-  # your work needs to stop; by default it is two fifths of the time that the server promises.
+  # your work needs to stop; by default it is two fifths of the time that the server promises. In a cluster it is a
+  # fifth of the longest promise, and at most three tenths of it.
   #
   # The lists of the server show `name` and `note`, of at most 256 characters each. By default the name is
   # `user@host[pid] program`, and there is no note; with an empty name the client does not introduce itself.
   def initialize(host = "127.0.0.1", port = 3305, user: nil, password: "", tls: nil, retry: 30, stop_within: nil,
                  name: nil, note: nil)
-    @host = Check.text(host, "host")
-    @port = Check.port(port)
+    @cluster = Cluster.new(Address.all(host, port))
     login = "AUTH #{quoted(user, "user")} #{quoted(password, "password")}" if user
-    @server = Server.new(@host, @port, Check.tls(tls), login)
+    @server = Server.new(@cluster, Check.tls(tls), login)
     @identity = Identity.new(name, note)
     @retry_for = Check.span(binding.local_variable_get(:retry), "retry") # `retry` alone is a keyword
     @stop_within = Check.stop_within(stop_within)
@@ -102,7 +108,7 @@ class GetLock
   end
 
   # Shows no password.
-  def inspect = "#<#{self.class} #{@host}:#{@port}>"
+  def inspect = "#<#{self.class} #{@cluster.inspect}>"
 
   private
 
@@ -125,8 +131,8 @@ class GetLock
   end
 
   # Where to connect to. `login` is the line that logs in, or nil.
-  Server = Struct.new(:host, :port, :tls, :login) do
-    def inspect = "#{host}:#{port}" # without the password
+  Server = Struct.new(:cluster, :tls, :login) do
+    def inspect = cluster.inspect # without the password
   end
 
   # Arguments are refused before anything is sent.
@@ -145,6 +151,14 @@ class GetLock
         text.valid_encoding? ? text : raise(ArgumentError, "#{what} is not valid UTF-8")
       rescue EncodingError
         raise ArgumentError, "#{what} cannot be written in UTF-8"
+      end
+
+      # Of a String with commas, or of an Array of such.
+      def parts(value, what)
+        raise ArgumentError, "#{what} is an empty Array; give at least one address" if value == []
+
+        texts = (value.is_a?(Array) ? value : [value]).map { |one| text(one, what) }
+        texts.join(",").concat(",").split(",", -1)[...-1].map(&:strip)
       end
 
       # Seconds as a Float, or nil for forever.
@@ -413,10 +427,10 @@ class GetLock
   # is ended, whether by Timeout or Thread#kill, it leaves the queue and holds nothing.
   class Wait
     # Refusals that pass. The server also sends them as it closes.
-    PASSING = %w[SHUTDOWN LIMIT Unavailable].freeze
+    PASSING = %w[SHUTDOWN LIMIT UNAVAILABLE Unavailable].freeze
 
-    def initialize(name, timeout, retry_for)
-      @name, @timeout, @retry_for = name, timeout, retry_for || Float::INFINITY
+    def initialize(cluster, name, timeout, retry_for)
+      @cluster, @name, @timeout, @retry_for = cluster, name, timeout, retry_for || Float::INFINITY
     end
 
     # The guard, for those who release it.
@@ -439,16 +453,36 @@ class GetLock
     def run
       @away_since = Clock.now
       @deadline = @timeout ? @away_since + @timeout : Float::INFINITY
+      @round = @cluster.round
       (0..).each do |attempt|
-        return try(@timeout && [@deadline - Clock.now, 0].max) || raise(NotGranted, not_granted)
+        return walk || raise(NotGranted, not_granted)
       rescue Refused, Broken => e
-        @away_since = Clock.now if @is_reached
         pause = pause_after(attempt, e)
-        @is_reached = false
-        clear
+        begin_again
+        @round = @cluster.round
         sleep(pause)
       end
     end
+
+    # Tries one address after the other. Each has its turn before a pause.
+    def walk
+      @address = @round.shift
+      try(@timeout && [@deadline - Clock.now, 0].max)
+    rescue Refused, Broken => e
+      @away_since = Clock.now if @is_reached
+      raise if @round.empty? || !passes?(e)
+
+      begin_again
+      retry
+    end
+
+    def begin_again
+      @is_reached = false
+      clear
+    end
+
+    # Whether another address, or another time, may bring something better.
+    def passes?(error) = !error.is_a?(Refused) || PASSING.include?(error.symbol)
 
     # Before the next try.
     def clear = withdraw
@@ -460,8 +494,7 @@ class GetLock
     # same moment.
     def pause_after(attempt, error)
       pause = [2, 0.05 * (2**attempt)].min * rand(0.5..1)
-      passes = !error.is_a?(Refused) || PASSING.include?(error.symbol)
-      raise error if !passes || Clock.now + pause > [deadline_after(error), @away_since + @retry_for].min
+      raise error if !passes?(error) || Clock.now + pause > [deadline_after(error), @away_since + @retry_for].min
 
       pause
     end
@@ -473,7 +506,7 @@ class GetLock
 
   class LineWait < Wait
     def initialize(server, introduction, name, verb, word, timeout, retry_for, stop_within)
-      super(name, timeout, retry_for)
+      super(server.cluster, name, timeout, retry_for)
       @introduction = introduction
       @server, @verb, @word, @stop_within = server, verb, word, stop_within
     end
@@ -482,13 +515,14 @@ class GetLock
 
     # All questions in one round trip. Returns a Guard, or nil if the lock was not granted.
     def try(left)
-      @connection = Connection.new(@server, @stop_within)
+      @connection = Connection.new(@server, @address, @stop_within)
       @connection.open
       take = [request(left), "FENCING_TOKEN #{@word}"]
       @connection.say(*@server.login, *@introduction, "HELLO", Connection::QUESTION, *take)
       @connection.greet(is_introduced: !@introduction.nil?)
       @is_reached = true
-      return if (taken = @connection.reply(left && (left + ANSWER_TIME))) == "0"
+      @cluster.served(@address)
+      return if (taken = @connection.waited(left && (left + ANSWER_TIME))) == "0"
       raise Failure, "the server answered #{taken.inspect} to #{@verb}" unless taken == "1"
 
       fencing_token = @connection.number
@@ -502,9 +536,11 @@ class GetLock
   end
 
   # How long the server keeps the lock from others: from the moment in which the last answered question was sent.
+  #
+  # The promises of a cluster differ: each has what is left to its leader. The longest one stands for the rest.
   class Promise
-    def initialize(stop_within)
-      @stop_within = stop_within
+    def initialize(cluster, stop_within)
+      @cluster, @stop_within = cluster, stop_within
       @asked = []
       @ask_at = @stop_at = @end_at = -Float::INFINITY
       @left = nil
@@ -514,26 +550,52 @@ class GetLock
 
     def ask
       @asked << Clock.now
-      @ask_at = @asked.last + (@left / 5) if @left
+      @ask_at = @asked.last + @every if @left
     end
 
-    def answer(left)
+    def answer(left, term = nil)
       since = @asked.shift or raise Failure, "the server answered a question that was not asked"
-      check(left) unless @left
-      @left = left.zero? ? Float::INFINITY : left # 0: the server promises nothing, and takes nothing back
-      @end_at = since + @left
-      @stop_at = @left.finite? ? @end_at - margin : @left
-      @ask_at = (@asked.last || since) + (@left / 5)
+      term ? of_cluster(since, left, term) : of_server(since, left)
+      @ask_at = (@asked.last || since) + @every
     end
 
     def kept? = Clock.now < @stop_at
+
+    def asked? = !@asked.empty?
+
+    # When one who waits for a lock looks whether the leader of a cluster is still there. A server alone stays.
+    def look_at
+      return Float::INFINITY unless @term
+
+      asked? ? @asked.last + @left : @end_at
+    end
 
     # How long an answer to a question of now can be of use.
     def patience = [@left ? @left - margin : ANSWER_TIME, ANSWER_TIME].min
 
     private
 
-    def margin = [@stop_within || (@left * 0.4), @left].min
+    def of_server(since, left)
+      check(left) unless @left
+      @left = left.zero? ? Float::INFINITY : left # 0: the server promises nothing, and takes nothing back
+      @every = @left / 5
+      @end_at = since + @left
+      @stop_at = @left.finite? ? @end_at - margin : @left
+    end
+
+    # A connection is of one term. An earlier promise still holds, also if this one is shorter.
+    def of_cluster(since, left, term)
+      raise Failure, Cluster::OUTDATED unless [nil, term].include?(@term) && @cluster.takes?(term, left)
+
+      @term = term
+      @cluster.check(@stop_within)
+      @left = @cluster.longest
+      @every = @left / Cluster::ASKED_PER_PROMISE
+      @end_at = [@end_at, since + left].max
+      @stop_at = @end_at - margin
+    end
+
+    def margin = [@stop_within || (@left * (@term ? Cluster::TO_STOP : 0.4)), @left].min
 
     def check(left)
       return if @stop_within.nil? || left.zero? || @stop_within < left * 0.8
@@ -551,13 +613,17 @@ class GetLock
 
     attr_reader :session
 
-    def initialize(server, stop_within)
-      @server = server
+    def initialize(server, address, stop_within)
+      @server, @address = server, address
       @wire = Wire.new
-      @promise = Promise.new(stop_within)
+      @promise = Promise.new(server.cluster, stop_within)
     end
 
-    def open = @wire.open(@server.host, @server.port, @server.tls)
+    def open
+      cluster = @server.cluster
+      deadline = Clock.now + cluster.first_answer_time
+      @wire.open(@address.host, @address.port, @server.tls, deadline, cluster.connect_time)
+    end
 
     def close = @wire.close
 
@@ -567,17 +633,19 @@ class GetLock
       @wire.write(lines.map { |line| "#{line}\n" }.join)
     end
 
+    def first_answer_time = @server.cluster.first_answer_time
+
     # Reads the answers to the login, to the introduction and to HELLO.
     def greet(is_introduced:)
-      reply if @server.login
+      reply(first_answer_time) if @server.login
       introduced if is_introduced
-      hello = reply
+      hello = reply(first_answer_time)
       @session = Integer(hello[/\AHELLO .*\bsession=(\d+)/, 1] || raise(stranger(hello)))
     end
 
     # An older server does not know the command, and shows no names.
     def introduced
-      answer = reply
+      answer = reply(first_answer_time)
       raise stranger(answer) unless answer == "1"
     rescue Refused => e
       raise unless e.symbol == "UNKNOWN_COMMAND"
@@ -589,6 +657,22 @@ class GetLock
       loop do
         line = @wire.line(deadline)
         return line unless take_in(line)
+      end
+    end
+
+    # As `reply`. In a cluster it asks whenever a promise is over whether the leader is still there, since TCP alone would
+    # find that out much later.
+    def waited(patience)
+      deadline = patience ? Clock.now + patience : Float::INFINITY
+      loop do
+        line = @wire.line_by([deadline, @promise.look_at].min)
+        if line.nil?
+          raise Failure, "no answer in time" if @promise.asked? || Clock.now >= deadline
+
+          say(QUESTION)
+        elsif !take_in(line)
+          return line
+        end
       end
     end
 
@@ -646,14 +730,15 @@ class GetLock
       return false unless error == QUESTION
 
       left = line[/\A#{QUESTION} left=(\d{1,9}(\.\d+)?)(?: [a-z_]+=.*)?\z/o, 1]
-      raise Failure, "the server says #{line.inspect}" unless left
+      term = line[/ term=(\S*)/, 1]
+      raise Failure, "the server says #{line.inspect}" unless left && term.to_s.match?(/\A\d{0,18}\z/) && term != ""
 
-      @promise.answer(left.to_f)
+      @promise.answer(left.to_f, term && Integer(term, 10))
       true
     end
 
     def stranger(answer)
-      Refused.new("WRONG_PROTOCOL", "#{@server.host}:#{@server.port} does not speak this line protocol, it says " \
+      Refused.new("WRONG_PROTOCOL", "#{@address} does not speak this line protocol, it says " \
                                     "#{answer.inspect}; use the line port of getlockd (3305 by default)")
     end
   end

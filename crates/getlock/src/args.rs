@@ -59,7 +59,7 @@ fn after_help() -> String {
     subcommand_negates_reqs = true,
     arg_required_else_help = true,
     after_help = after_help(),
-    override_usage = "getlock [OPTIONS] NAME [--] COMMAND...\n       getlock [OPTIONS] NAME -c COMMAND\n       getlock ls|why|waiters|history|sessions|watch|kill|top|shell|run|completions|man [OPTIONS]...",
+    override_usage = "getlock [OPTIONS] NAME [--] COMMAND...\n       getlock [OPTIONS] NAME -c COMMAND\n       getlock ls|why|waiters|history|sessions|nodes|watch|kill|top|shell|run|completions|man [OPTIONS]...",
     verbatim_doc_comment
 )]
 pub(crate) struct Cli {
@@ -116,6 +116,11 @@ pub(crate) enum Task {
     },
     /// List the sessions: connections and leases
     Sessions {
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// List the nodes of the cluster: which one leads, and how many connections the others relay to it
+    Nodes {
         #[command(flatten)]
         output: OutputArgs,
     },
@@ -198,7 +203,7 @@ pub(crate) enum SortBy {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Server")]
 pub(crate) struct ServerArgs {
-    /// The server: HOST, HOST:PORT, or getlock://USER@HOST:PORT; getlocks:// for TLS
+    /// The server: HOST, HOST:PORT, or getlock://USER@HOST:PORT; getlocks:// for TLS. Nodes of a cluster: HOST,HOST,HOST
     #[arg(long, global = true, env = "GETLOCK_HOST", default_value = "127.0.0.1", value_name = "HOST", value_hint = ValueHint::Hostname)]
     pub host: String,
 
@@ -298,7 +303,8 @@ pub(crate) struct RunArgs {
     ///
     /// The command is dead before a server that has become unreachable grants the lock to another session. By default it
     /// has nearly two fifths of the time that the server waits for a silent client: 9.5s of 25s. A longer
-    /// time is used too, and SIGTERM is then sent earlier. A time that does not fit is refused.
+    /// time is used too, and SIGTERM is then sent earlier. A time that does not fit is refused. In a cluster there is less
+    /// time: 1.2s by default and at most, unless the servers have a longer --cluster-ttl or a --takeover-delay.
     #[arg(long, value_name = "TIME", value_parser = time, allow_negative_numbers = true)]
     pub kill_after: Option<Duration>,
 
@@ -322,7 +328,8 @@ pub(crate) struct RunArgs {
     /// After a success getlock exits at once, and the server keeps the lock until the window, counted from the grant, is
     /// over. Other runs do not wait, unless -w is given, and exit with 0, unless -E gives another code. After a failure the
     /// lock is released at once, and another run may try. If the server restarts without a store (--store of getlockd),
-    /// the lock is free, and the command can run again in the same window.
+    /// the lock is free, and the command can run again in the same window. In a cluster, a change of
+    /// the leader starts the window again: runs are skipped for up to WINDOW longer.
     #[arg(long, value_name = "WINDOW", conflicts_with_all = ["permits", "also"], value_parser = time, allow_negative_numbers = true)]
     pub once: Option<Duration>,
 
@@ -450,6 +457,7 @@ fn mistaken(words: &[OsString]) -> Option<String> {
     let instead = match first {
         "list" | "locks" | "show" => "getlock ls",
         "queue" => "getlock waiters NAME",
+        "cluster" | "members" => "getlock nodes",
         "status" | "who" | "ps" => "getlock sessions, or getlock ls",
         "version" => "getlock --version",
         "ping" | "info" => "getlock ls; its exit code is 0 if the server answers",

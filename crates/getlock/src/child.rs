@@ -22,8 +22,10 @@ use crate::{
 /// From SIGTERM to SIGKILL where the server promises nothing.
 const DEFAULT_KILL_AFTER: Duration = Duration::from_secs(10);
 
-/// What SIGKILL may take on a busy machine, and all that is late.
+/// What SIGKILL may take on a busy machine, and all that is late. Of a short time, as in a cluster, it is a fifth, and no
+/// less than the other.
 const KILL_TAKES: Duration = Duration::from_millis(500);
+const KILL_TAKES_AT_LEAST: Duration = Duration::from_millis(200);
 
 /// The clock of a timer stands still while the machine sleeps and the server's does not: this often the promise is
 /// compared with the right one.
@@ -223,14 +225,23 @@ pub(crate) fn nothing_to_run() -> Failure {
 impl RunArgs {
     /// How long before another session may get the lock its loss must be known. None is the client's default.
     pub(crate) fn stop_within(&self) -> Option<Duration> {
-        self.kill_after.filter(|_| !self.keep_running).map(|time| time.saturating_add(KILL_TAKES))
+        self.kill_after.filter(|_| !self.keep_running).map(with_kill)
     }
 
     /// The time from SIGTERM to SIGKILL. `stop_within` is that of the connection, none if the server promises nothing.
     pub(crate) fn kill_after(&self, stop_within: Option<Duration>) -> Duration {
-        let fitting = |all: Duration| all.saturating_sub(KILL_TAKES.min(all / 5));
-        self.kill_after.unwrap_or_else(|| stop_within.map_or(DEFAULT_KILL_AFTER, fitting))
+        self.kill_after.unwrap_or_else(|| stop_within.map_or(DEFAULT_KILL_AFTER, without_kill))
     }
+}
+
+/// How long before the end a command must be asked to stop that has this time from SIGTERM to SIGKILL.
+fn with_kill(kill_after: Duration) -> Duration {
+    kill_after.saturating_add((kill_after / 4).clamp(KILL_TAKES_AT_LEAST, KILL_TAKES))
+}
+
+/// Of the time to stop, what the command has from SIGTERM to SIGKILL.
+fn without_kill(all: Duration) -> Duration {
+    all.saturating_sub((all / 5).clamp(KILL_TAKES_AT_LEAST, KILL_TAKES))
 }
 
 /// `--kill-after` does not fit into what the server promises.
@@ -241,9 +252,21 @@ pub(crate) fn kill_after_too_long(left: Duration) -> Failure {
     ))
 }
 
+/// The same in a cluster, whose leader promises less.
+pub(crate) fn kill_after_too_long_for_cluster(longest: Duration, ttl: Duration) -> Failure {
+    Failure::usage(format_args!(
+        "--kill-after is too long for a cluster with --cluster-ttl {ttl:?}; use {:?} or less, or raise --takeover-delay or \
+         --cluster-ttl on the servers",
+        tenths(without_kill(longest).as_millis())
+    ))
+}
+
 /// The longest `--kill-after` that fits, in tenths of a second.
 fn max_kill_after(left: Duration) -> Duration {
-    let millis = (left * 4 / 5).saturating_sub(KILL_TAKES).as_millis().saturating_sub(1);
+    tenths(without_kill(left * 4 / 5).as_millis().saturating_sub(1))
+}
+
+fn tenths(millis: u128) -> Duration {
     Duration::from_millis(u64::try_from(millis / 100 * 100).unwrap_or(u64::MAX))
 }
 
@@ -262,5 +285,16 @@ mod tests {
             );
         }
         assert_eq!(max_kill_after(Duration::from_secs(25)), Duration::from_millis(19_400));
+    }
+
+    #[test]
+    fn time_to_kill_is_the_same_in_both_directions() {
+        for (kill_after, all) in
+            [(0, 200), (400, 600), (800, 1000), (1200, 1500), (2000, 2500), (9500, 10_000)]
+        {
+            let [kill_after, all] = [kill_after, all].map(Duration::from_millis);
+            assert_eq!(without_kill(all), kill_after);
+            assert_eq!(with_kill(kill_after), all);
+        }
     }
 }

@@ -93,6 +93,15 @@ pub(crate) async fn sessions(server: &ServerArgs, output: OutputArgs) -> Result<
     show(&sessions, output)
 }
 
+pub(crate) async fn nodes(server: &ServerArgs, output: OutputArgs) -> Result<u8, Failure> {
+    let nodes = server.connect().await?.nodes().await?;
+    if nodes.rows.is_empty() && !output.json {
+        say(&"not a cluster");
+        return Ok(exit::OK);
+    }
+    show(&nodes, output)
+}
+
 /// Ends a session, and tells what became of its locks.
 pub(crate) async fn kill(server: &ServerArgs, session: u32, reason: Option<&str>) -> Result<u8, Failure> {
     let connection = server.connect().await?;

@@ -60,6 +60,7 @@ async fn perform(Cli { server, run, task }: Cli) -> Result<u8, Failure> {
         Some(Task::Waiters { name, output }) => return commands::waiters(&server, &name, output).await,
         Some(Task::History { name, output }) => return commands::history(&server, &name, output).await,
         Some(Task::Sessions { output }) => return commands::sessions(&server, output).await,
+        Some(Task::Nodes { output }) => return commands::nodes(&server, output).await,
         Some(Task::Kill { session, cancel_wait: true, .. }) => {
             return commands::cancel_wait(&server, session).await;
         }

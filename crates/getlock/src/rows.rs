@@ -3,14 +3,17 @@
 
 use std::{
     fmt::Write,
-    time::{Duration, SystemTime},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use getlockd_client::{HistoryRow, List, LockRow, Mode, SessionRow, WaiterRow, WhyRow, visible};
+use getlockd_client::{HistoryRow, List, LockRow, Mode, NodeRow, SessionRow, WaiterRow, WhyRow, visible};
 use getlockd_proto::moment::rfc3339;
 use serde_json::{Map, Value, json};
 
 use crate::table::{CellKind, TableColumn, age, text};
+
+/// The end of the year 9999, behind which there is no such text.
+const LAST_MOMENT: Duration = Duration::from_secs(253_402_300_799);
 
 pub(crate) trait ListRow: Sized + 'static {
     /// The name of the list in its document.
@@ -36,6 +39,7 @@ impl ListRow for LockRow {
         column("CLIENT", CellKind::Rare, |row| row.client.as_deref().map(visible)),
         column("USER", CellKind::Rare, |row| row.user.as_deref().map(visible)),
         column("PEER", CellKind::Text, |row| text(row.peer.as_ref())),
+        column("VIA", CellKind::Rare, |row| row.via.as_deref().map(visible)),
         column("HELD", CellKind::Age, |row| Some(age(row.held))),
         column("IDLE", CellKind::RareAge, |row| row.idle.map(age)),
         column("WAITERS", CellKind::Number, |row| Some(row.waiters.to_string())),
@@ -53,15 +57,16 @@ impl ListRow for LockRow {
             "session": self.session,
             "wire": self.wire,
             "peer": self.peer,
+            "via": self.via,
             "fencingToken": self.fencing_token,
             "heldMs": millis(self.held),
-            "acquiredAt": rfc3339(now - self.held),
+            "acquiredAt": before(now, self.held),
             "waiters": self.waiters,
             "idleMs": self.idle.map(millis),
             "client": self.client,
             "user": self.user,
             "note": self.note,
-            "expiresAt": self.expires.map(|left| rfc3339(now + left)),
+            "expiresAt": self.expires.map(|left| after(now, left)),
             "restored": self.restored.then_some(true),
         })
     }
@@ -76,6 +81,7 @@ impl ListRow for WhyRow {
         column("CLIENT", CellKind::Rare, |row| row.lock.client.as_deref().map(visible)),
         column("USER", CellKind::Rare, |row| row.lock.user.as_deref().map(visible)),
         column("PEER", CellKind::Text, |row| text(row.lock.peer.as_ref())),
+        column("VIA", CellKind::Rare, |row| row.lock.via.as_deref().map(visible)),
         column("HELD", CellKind::Age, |row| Some(age(row.lock.held))),
         column("IDLE", CellKind::RareAge, |row| row.lock.idle.map(age)),
         column("FENCING TOKEN", CellKind::Number, |row| Some(row.lock.fencing_token.to_string())),
@@ -100,6 +106,7 @@ impl ListRow for WaiterRow {
         column("CLIENT", CellKind::Rare, |row| row.client.as_deref().map(visible)),
         column("USER", CellKind::Rare, |row| row.user.as_deref().map(visible)),
         column("PEER", CellKind::Text, |row| text(row.peer.as_ref())),
+        column("VIA", CellKind::Rare, |row| row.via.as_deref().map(visible)),
         column("WAITED", CellKind::Age, |row| Some(age(row.waited))),
         column("NOTE", CellKind::Rare, |row| row.note.as_deref().map(visible)),
     ];
@@ -111,6 +118,7 @@ impl ListRow for WaiterRow {
             "limit": self.mode.limit(),
             "wire": self.wire,
             "peer": self.peer,
+            "via": self.via,
             "waitedMs": millis(self.waited),
             "idleMs": self.idle.map(millis),
             "client": self.client,
@@ -148,7 +156,7 @@ impl ListRow for HistoryRow {
             "mode": self.mode.to_string(),
             "limit": self.mode.limit(),
             "fencingToken": self.fencing_token,
-            "acquiredAt": rfc3339(now - self.acquired),
+            "acquiredAt": before(now, self.acquired),
             "heldMs": millis(self.held),
             "cause": self.cause,
             "note": self.note,
@@ -165,6 +173,7 @@ impl ListRow for SessionRow {
         column("CLIENT", CellKind::Rare, |row| row.client.as_deref().map(visible)),
         column("USER", CellKind::Rare, |row| row.user.as_deref().map(visible)),
         column("PEER", CellKind::Text, |row| text(row.peer.as_ref())),
+        column("VIA", CellKind::Rare, |row| row.via.as_deref().map(visible)),
         column("AGE", CellKind::Age, |row| Some(age(row.age))),
         column("IDLE", CellKind::RareAge, |row| row.idle.map(age)),
         column("HOLDS", CellKind::Number, |row| Some(row.holds.to_string())),
@@ -182,6 +191,7 @@ impl ListRow for SessionRow {
             "session": self.session,
             "wire": self.wire,
             "peer": self.peer,
+            "via": self.via,
             "ageMs": millis(self.age),
             "holds": self.holds,
             "idleMs": self.idle.map(millis),
@@ -190,8 +200,34 @@ impl ListRow for SessionRow {
             "client": self.client,
             "user": self.user,
             "note": self.note,
-            "expiresAt": self.expires.map(|left| rfc3339(now + left)),
+            "expiresAt": self.expires.map(|left| after(now, left)),
             "restored": self.restored.then_some(true),
+        })
+    }
+}
+
+impl ListRow for NodeRow {
+    const LIST: &str = "nodes";
+    const HAS_TOTAL: bool = false;
+    const COLUMNS: &[TableColumn<Self>] = &[
+        column("NODE", CellKind::Text, |row| text(Some(&row.node))),
+        column("ROLE", CellKind::Text, |row| text(Some(&row.role))),
+        column("ADDRESS", CellKind::Text, |row| text(row.address.as_ref())),
+        column("VERSION", CellKind::Text, |row| text(row.version.as_ref())),
+        column("STARTED", CellKind::Text, |row| row.started.map(second)),
+        column("SEEN", CellKind::Age, |row| Some(age(row.seen))),
+        column("RELAYED", CellKind::Number, |row| Some(row.relayed.to_string())),
+    ];
+
+    fn json(&self, now: SystemTime) -> Value {
+        json!({
+            "node": self.node,
+            "role": self.role,
+            "address": self.address,
+            "version": self.version,
+            "startedAt": self.started.map(|ago| before(now, ago)),
+            "seenMs": millis(self.seen),
+            "relayed": self.relayed,
         })
     }
 }
@@ -210,6 +246,23 @@ pub(crate) fn document<T: ListRow>(list: &List<T>) -> String {
         document["total"] = list.total.into();
     }
     escaped(&format!("{document:#}"))
+}
+
+/// A moment in the past. What a server says may be before all calendars.
+fn before(now: SystemTime, ago: Duration) -> String {
+    rfc3339(now.checked_sub(ago).map_or(UNIX_EPOCH, |moment| moment.max(UNIX_EPOCH)))
+}
+
+/// A moment in the future, up to the end of calendars.
+fn after(now: SystemTime, left: Duration) -> String {
+    let last = UNIX_EPOCH + LAST_MOMENT;
+    rfc3339(now.checked_add(left).map_or(last, |moment| moment.min(last)))
+}
+
+/// A moment in the past, to the second.
+fn second(ago: Duration) -> String {
+    let moment = before(SystemTime::now(), ago);
+    moment.split_once('.').map_or(moment.clone(), |(seconds, _)| format!("{seconds}Z"))
 }
 
 pub(crate) fn millis(time: Duration) -> u64 {
@@ -246,6 +299,15 @@ fn escaped(document: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_are_within_the_calendar() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        assert_eq!(before(now, Duration::from_millis(1500)), "2001-09-09T01:46:38.500Z");
+        assert_eq!(before(now, Duration::MAX), "1970-01-01T00:00:00.000Z");
+        assert_eq!(after(now, Duration::MAX), "9999-12-31T23:59:59.000Z");
+        assert_eq!(second(Duration::MAX), "1970-01-01T00:00:00Z");
+    }
 
     #[test]
     fn escaped_document_is_terminal_safe_and_equal() {

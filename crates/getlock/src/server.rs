@@ -6,7 +6,8 @@ use getlockd_client::{Builder, Connection, Error, Symbol, Tls};
 
 use crate::{args::ServerArgs, child, exit::Failure, introduction::OWN};
 
-/// The value of `--host`: the address of the server, and as a URL also the user and whether to use TLS.
+/// The value of `--host`: the address of the server, or those of a cluster's nodes, and as a URL also the user and whether
+/// to use TLS.
 #[derive(Debug, PartialEq, Eq)]
 struct ServerUrl {
     server: String,
@@ -26,7 +27,7 @@ impl ServerUrl {
             _ => {
                 return Err(
                     "expected HOST, HOST:PORT, getlock://HOST or getlocks://HOST (TLS), with the port of the \
-                             line protocol: 3305 by default",
+                             line protocol: 3305 by default; for a cluster, several HOSTs with commas in between",
                 );
             }
         };
@@ -74,6 +75,9 @@ impl ServerArgs {
 
     async fn open(&self, builder: Builder) -> Result<Connection, Failure> {
         builder.connection().await.map_err(|error| match error {
+            Error::StopWithin { longest, cluster_ttl: Some(ttl), .. } => {
+                child::kill_after_too_long_for_cluster(longest, ttl)
+            }
             Error::StopWithin { left, .. } => child::kill_after_too_long(left),
             error if error.symbol() == Some(Symbol::Auth) && !self.has_user() => Failure::denied(
                 "authentication required; use --user NAME with GETLOCK_PASSWORD or --password-file",
@@ -167,6 +171,8 @@ mod tests {
             ("getlock://locks", "locks", None, false),
             ("getlock://ana@locks:4000/", "locks:4000", Some("ana"), false),
             ("getlocks://a%40b@[::1]:1", "[::1]:1", Some("a@b"), true),
+            ("a:1,b:1", "a:1,b:1", None, false),
+            ("getlock://ana@a:1,b:1", "a:1,b:1", Some("ana"), false),
         ] {
             assert_eq!(read(text), Ok((server.to_owned(), user.map(str::to_owned), tls)), "{text}");
         }

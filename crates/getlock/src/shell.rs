@@ -25,8 +25,8 @@ use crate::{
 };
 use prompt::{Prompt, Typed};
 
-/// How long the server may take to let a session in.
-const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// How long the server may take to let a session in. A node of a cluster is silent for up to 10 s while no node leads.
+const CONNECT_WITHIN: Duration = Duration::from_secs(15);
 
 /// Sends what is typed, and shows what is replied.
 ///

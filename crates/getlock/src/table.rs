@@ -39,7 +39,8 @@ const NARROWEST: usize = 8;
 /// Where not all columns fit, these are left out before any text is shortened.
 const LEFT_OUT_FIRST: [&str; 2] = ["FENCING TOKEN", "MEMORY"];
 /// Where they do not fit even with shortened texts, these are left out, in this order.
-const LEFT_OUT: [&str; 9] = ["EXPIRES", "WIRE", "MODE", "IDLE", "NOTE", "PEER", "USER", "CLIENT", "SESSION"];
+const LEFT_OUT: [&str; 10] =
+    ["EXPIRES", "VIA", "WIRE", "MODE", "IDLE", "NOTE", "PEER", "USER", "CLIENT", "SESSION"];
 
 /// The lines of a table of at most this width, if that is possible, its head first: texts are shortened, and columns left
 /// out.

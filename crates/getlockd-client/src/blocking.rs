@@ -46,7 +46,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to a server: `host:port`, or `host` for port 3305.
+    /// Connects to a server: `host:port`, or `host` for port 3305. See [`Builder::new`] for those of a cluster.
     ///
     /// # Errors
     /// As [`Client::start`].

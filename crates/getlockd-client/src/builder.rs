@@ -1,17 +1,19 @@
 //! How to connect.
 
-use std::{fmt, io, net::IpAddr, sync::Arc, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use getlockd_proto::{DEFAULT_PORT, escape::Written, keepalive::Keepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
+    time::{Instant, timeout},
 };
 
 use crate::{
     Error,
     driver::ByteStream,
     introduction::{introduction, own_program},
+    servers::{Servers, with_port},
 };
 
 /// The most characters of a name and of a note (protocol.md, `INTRODUCE`).
@@ -20,7 +22,13 @@ pub(crate) const MAX_TEXT: usize = 256;
 /// The most bytes of each as they are written: a line has at most 1024.
 const MAX_WRITTEN: usize = 500;
 
-/// How to connect to a server, and as which user.
+/// How long the system may take to reach a server.
+const REACH_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long it may take until there is an answer. A node of a cluster is silent for up to 10 s while no node leads.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+
+/// How to connect to a server, or to the nodes of a cluster, and as which user.
 ///
 /// ```no_run
 /// # #[tokio::main(flavor = "current_thread")]
@@ -39,11 +47,11 @@ const MAX_WRITTEN: usize = 500;
 /// ```
 #[derive(Clone)]
 pub struct Builder {
-    pub(crate) server: String,
+    pub(crate) servers: Arc<Servers>,
     pub(crate) login: Option<(String, String)>,
     pub(crate) name: Option<String>,
     pub(crate) note: Option<String>,
-    pub(crate) connect_time: Duration,
+    connect_time: Option<Duration>,
     keepalive: Duration,
     pub(crate) stop_within: Option<Duration>,
     pub(crate) idle: usize,
@@ -53,14 +61,15 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// For a server: `host:port`, or `host` for port 3305.
+    /// For a server: `host:port`, or `host` for port 3305. For a cluster, several of them with commas in between:
+    /// `a:3305,b:3305`. They are tried in turn, the one that was good last before the others.
     pub fn new(server: impl Into<String>) -> Self {
         Self {
-            server: server.into(),
+            servers: Servers::of(&server.into()),
             login: None,
             name: None,
             note: None,
-            connect_time: Duration::from_secs(10),
+            connect_time: None,
             keepalive: Duration::from_secs(30),
             stop_within: None,
             idle: 4,
@@ -98,10 +107,16 @@ impl Builder {
         Self { tls: Some(tls), ..self }
     }
 
-    /// How long it may take until there is a connection and the server has answered; 10 s by default.
+    /// How long it may take until there is a connection and the server has answered, with all addresses together. By
+    /// default 15 s, of which it may take 10 s to reach the server.
     #[must_use]
     pub fn connect_time(self, within: Duration) -> Self {
-        Self { connect_time: within, ..self }
+        Self { connect_time: Some(within), ..self }
+    }
+
+    /// How long all addresses together may take.
+    pub(crate) fn answer_within(&self) -> Duration {
+        self.connect_time.unwrap_or(ANSWER_WITHIN)
     }
 
     /// Within which time a wait or an idle connection ends when the server's machine, or the network, has vanished
@@ -120,7 +135,9 @@ impl Builder {
     /// is closed when the guard is dropped or that time is over, so a server that was only slow does not release
     /// the lock earlier.
     ///
-    /// The first connection fails with [`Error::StopWithin`] if this is four fifths of the server's time or more.
+    /// The first connection fails with [`Error::StopWithin`] if this is four fifths of the server's time or more. In a
+    /// cluster three tenths of `--cluster-ttl` and all of `--takeover-delay` are the most. That is the default there, unless two
+    /// fifths of what the leader promises are less.
     #[must_use]
     pub fn stop_within(self, time: Duration) -> Self {
         Self { stop_within: Some(time), ..self }
@@ -147,21 +164,57 @@ impl Builder {
     /// # Errors
     /// [`Error::Connect`].
     pub async fn open_stream(&self) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>, Error> {
-        self.stream().await
+        self.first_good(Duration::MAX, |address, reach| self.stream(address, reach)).await
     }
 
-    /// Opens what a connection goes over.
+    /// Makes a try at each address in turn, until one is good or fails for a reason that another address does not mend. A
+    /// try has its part of the time: a node that does not answer must leave some to the others.
+    ///
+    /// Cancel-safe if the tries are.
+    pub(crate) async fn first_good<T, F: Future<Output = Result<T, Error>>>(
+        &self,
+        within: Duration,
+        mut one: impl FnMut(String, Duration) -> F,
+    ) -> Result<T, Error> {
+        let (began, mut errors, addresses) = (Instant::now(), Vec::new(), self.servers.in_turn());
+        let usual = Servers::share(within, addresses.len());
+        let late = || io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {usual:?}"));
+        for (at, &(number, address)) in addresses.iter().enumerate() {
+            let rest = addresses.len() - at;
+            let part = Servers::share(within.saturating_sub(began.elapsed()), rest);
+            // Who is reached may be silent for a while. Who is not reached in half of that time is likely to be gone.
+            let reach = part.min(self.connect_time.unwrap_or(REACH_WITHIN));
+            let reach =
+                if rest > 1 { reach.min(Servers::share(self.answer_within(), rest) / 2) } else { reach };
+            self.servers.tried(number);
+            let done = timeout(part, one(address.to_owned(), reach)).await;
+            match done.unwrap_or_else(|_| Err(failed(address, late()))) {
+                Err(error) if error.is_transient() => errors.push(error),
+                done => {
+                    self.servers.is_good(number);
+                    return done;
+                }
+            }
+        }
+        Err(Servers::failed(errors).unwrap_or_else(|| self.failed(io::ErrorKind::NotFound.into())))
+    }
+
+    /// Opens what a connection to one address goes over. The system may take `reach` to reach it.
     ///
     /// Cancel-safe.
-    pub(crate) async fn stream(&self) -> Result<Box<dyn ByteStream>, Error> {
-        let stream = TcpStream::connect(with_port(&self.server, DEFAULT_PORT))
-            .await
-            .map_err(|error| self.failed(error))?;
-        Keepalive(self.keepalive).prepare(&stream).map_err(|error| self.failed(error))?;
+    pub(crate) async fn stream(
+        &self,
+        address: String,
+        reach: Duration,
+    ) -> Result<Box<dyn ByteStream>, Error> {
+        let failed = |error| failed(&address, error);
+        let late = |_| io::Error::new(io::ErrorKind::TimedOut, format!("not reached within {reach:.1?}"));
+        let reached = timeout(reach, TcpStream::connect(with_port(&address, DEFAULT_PORT))).await;
+        let stream = reached.map_err(late).flatten().map_err(failed)?;
+        Keepalive(self.keepalive).prepare(&stream).map_err(failed)?;
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
-            let stream = tls.wrap(host(&self.server), stream).await;
-            return Ok(Box::new(stream.map_err(|error| self.failed(error))?));
+            return Ok(Box::new(tls.wrap(crate::servers::host(&address), stream).await.map_err(failed)?));
         }
         Ok(Box::new(stream))
     }
@@ -181,8 +234,13 @@ impl Builder {
     }
 
     pub(crate) fn failed(&self, error: io::Error) -> Error {
-        Error::Connect { server: with_port(&self.server, DEFAULT_PORT), error: Arc::new(error) }
+        Error::Connect { server: self.servers.to_string(), error: Arc::new(error) }
     }
+}
+
+/// The error of one address.
+pub(crate) fn failed(address: &str, error: io::Error) -> Error {
+    Error::Connect { server: with_port(address, DEFAULT_PORT), error: Arc::new(error) }
 }
 
 /// As much of a text as a line has room for, as it is written there.
@@ -195,45 +253,16 @@ fn written_start(text: &str) -> String {
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let user = self.login.as_ref().map(|(user, _)| user);
-        f.debug_struct("Builder").field("server", &self.server).field("user", &user).finish_non_exhaustive()
+        f.debug_struct("Builder")
+            .field("server", &self.servers.to_string())
+            .field("user", &user)
+            .finish_non_exhaustive()
     }
-}
-
-/// An address with its port: `port` if it has none.
-pub(crate) fn with_port(server: &str, port: u16) -> String {
-    let bare = server.trim_start_matches('[').trim_end_matches(']');
-    match bare.parse() {
-        Ok(IpAddr::V6(ip)) => format!("[{ip}]:{port}"),
-        _ if server.contains(':') => server.to_owned(),
-        _ => format!("{server}:{port}"),
-    }
-}
-
-/// An address without its port.
-#[cfg(feature = "tls")]
-fn host(server: &str) -> String {
-    let server = with_port(server, DEFAULT_PORT);
-    let host = server.rsplit_once(':').map_or(server.as_str(), |(host, _)| host);
-    host.trim_start_matches('[').trim_end_matches(']').to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn port_is_optional() {
-        for (server, address) in [
-            ("locks", "locks:3305"),
-            ("locks:1", "locks:1"),
-            ("10.0.0.1", "10.0.0.1:3305"),
-            ("::1", "[::1]:3305"),
-            ("[::1]", "[::1]:3305"),
-            ("[::1]:1", "[::1]:1"),
-        ] {
-            assert_eq!(with_port(server, DEFAULT_PORT), address);
-        }
-    }
 
     #[test]
     fn introduction_fits_a_line() {

@@ -1,16 +1,16 @@
 //! One connection, which is one session of the server.
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
 use getlockd_proto::{escape::Written, name, symbol::Symbol, timeout::Timeout};
-use tokio::{sync::oneshot, time::timeout};
+use tokio::sync::oneshot;
 
 use crate::{
-    Builder, Error, Guard, HistoryRow, List, LockRow, Lost, Mode, Names, SessionRow, Stats, WaiterRow,
-    WhyRow,
+    Builder, Error, Guard, HistoryRow, List, LockRow, Lost, Mode, Names, NodeRow, SessionRow, Stats,
+    WaiterRow, WhyRow,
     driver::drive,
     handle::{DriverHandle, Pending, PendingLock, about_lock, about_prefix, expect_one},
-    heartbeat::{max_stop_within, stop_within},
+    heartbeat::{ClusterTimes, check_stop_within},
     lock_methods::{granted, lock_methods},
     reply::RowFields,
 };
@@ -47,7 +47,6 @@ pub struct Connection {
     session: u32,
     /// The longest line that the server takes, with its end.
     max_line: usize,
-    stop_within: Option<Duration>,
 }
 
 impl Builder {
@@ -58,15 +57,12 @@ impl Builder {
     /// # Errors
     /// [`Error::Connect`], [`Error::StopWithin`], or what the server refuses.
     pub async fn connection(&self) -> Result<Connection, Error> {
-        timeout(self.connect_time, Connection::start(self)).await.unwrap_or_else(|_| {
-            let late = format!("no answer within {:?}", self.connect_time);
-            Err(self.failed(io::Error::new(io::ErrorKind::TimedOut, late)))
-        })
+        self.first_good(self.answer_within(), |address, reach| Connection::start(self, address, reach)).await
     }
 }
 
 impl Connection {
-    /// Connects to a server: `host:port`, or `host` for port 3305.
+    /// Connects to a server: `host:port`, or `host` for port 3305. See [`Builder::new`] for those of a cluster.
     ///
     /// Cancel-safe.
     ///
@@ -79,13 +75,14 @@ impl Connection {
     /// Logs in, says who this is, and asks for the session id and the server's promise, all in one round trip.
     ///
     /// Cancel-safe.
-    async fn start(builder: &Builder) -> Result<Self, Error> {
-        let driver = drive(builder.stream().await?, builder.stop_within);
+    async fn start(builder: &Builder, address: String, reach: Duration) -> Result<Self, Error> {
+        let stream = builder.stream(address, reach).await?;
+        let driver = drive(stream, builder.stop_within, builder.servers.clone());
         let login = builder.login.as_ref().map(|(user, password)| {
             driver.request(format!("AUTH {} {}\n", Written(user), Written(password)))
         });
         let (sender, hello) = oneshot::channel();
-        driver.send_with_keepalive("HELLO\n".to_owned(), Pending::Word(sender));
+        driver.send_with_keepalive("HELLO\n".to_owned(), Pending::Hello(sender));
         // Behind the HELLO: a port that speaks HTTP may take an introduction for the beginning of a request, and wait.
         let introduced = builder.introduction().map(|line| driver.request(line));
         if let Some(login) = login {
@@ -94,6 +91,9 @@ impl Connection {
         let hello = driver.reply(hello).await?;
         let fields = RowFields::read(&hello);
         let max_line = fields.as_ref().and_then(|hello| hello.number("max_line")).unwrap_or(MAX_LINE);
+        // The KEEPALIVE in front of the HELLO was answered before it.
+        let left = driver.left().unwrap_or_default();
+        let cluster = fields.as_ref().and_then(|hello| ClusterTimes::read(hello, left));
         let session = fields.and_then(|hello| hello.number("session"));
         let session = session.ok_or_else(|| Error::Unexpected(hello).of_first_reply())?;
         if let Some(introduced) = introduced {
@@ -103,14 +103,10 @@ impl Connection {
                 introduced => introduced?,
             }
         }
-        // The KEEPALIVE in front of the HELLO was answered before it.
-        let left = driver.left().unwrap_or_default();
-        match builder.stop_within {
-            Some(time) if !left.is_zero() && time >= max_stop_within(left) => {
-                Err(Error::StopWithin { stop_within: time, left })
-            }
-            stop_within => Ok(Self { driver, session, max_line, stop_within }),
+        if let Some(stop_within) = builder.stop_within.filter(|_| !left.is_zero()) {
+            check_stop_within(stop_within, left, cluster)?;
         }
+        Ok(Self { driver, session, max_line })
     }
 
     /// The session id, as the server's lists show it.
@@ -119,10 +115,10 @@ impl Connection {
     }
 
     /// How long a loss is known before the locks may be granted to other sessions: [`Builder::stop_within`], or by
-    /// default two fifths of what the server promises. None if the server promises nothing.
+    /// default two fifths of what the server promises, and somewhat less in a cluster. None if the server promises
+    /// nothing.
     pub fn stop_within(&self) -> Option<Duration> {
-        let left = self.driver.left().filter(|left| !left.is_zero())?;
-        Some(stop_within(self.stop_within, left))
+        self.driver.stop_within()
     }
 
     /// Resolves when the connection has ended.
@@ -237,6 +233,17 @@ impl Connection {
     /// As [`Connection::locks`].
     pub async fn sessions(&self) -> Result<List<SessionRow>, Error> {
         self.driver.list("SESSIONS\n".to_owned()).await
+    }
+
+    /// The nodes of the cluster (`NODES`). There are none on a server alone.
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// As [`Connection::locks`]. An older server refuses it with
+    /// [`Symbol::UnknownCommand`](crate::Symbol::UnknownCommand).
+    pub async fn nodes(&self) -> Result<List<NodeRow>, Error> {
+        self.driver.list("NODES\n".to_owned()).await
     }
 
     /// The numbers of the server (`STATS`).

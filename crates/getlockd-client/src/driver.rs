@@ -14,8 +14,9 @@ use crate::{
     clock::Moment,
     events::{Event, Subscriptions},
     handle::{Deadlines, DriverHandle, DriverRequest, HeldLock, LockReply, Pending, PendingLock},
-    heartbeat::HeartbeatTimer,
-    reply::{ReplyLine, ReplyReader, read_value},
+    heartbeat::{ClusterTimes, HeartbeatTimer},
+    reply::{KeepaliveAnswer, ReplyLine, ReplyReader, RowFields, read_value},
+    servers::Servers,
 };
 
 /// What a connection goes over: TCP, or TLS over TCP.
@@ -30,7 +31,11 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Starts the task of a connection.
-pub(crate) fn drive(stream: Box<dyn ByteStream>, stop_within: Option<Duration>) -> DriverHandle {
+pub(crate) fn drive(
+    stream: Box<dyn ByteStream>,
+    stop_within: Option<Duration>,
+    servers: Arc<Servers>,
+) -> DriverHandle {
     let (sender, requests) = mpsc::unbounded_channel();
     let (lost, lost_receiver) = watch::channel(None);
     let deadlines = Arc::new(Deadlines::default());
@@ -44,6 +49,8 @@ pub(crate) fn drive(stream: Box<dyn ByteStream>, stop_within: Option<Duration>) 
         deadlines: deadlines.clone(),
         subscriptions: subscriptions.clone(),
         heartbeat: HeartbeatTimer::new(stop_within),
+        servers,
+        term: None,
         late_grants: Vec::new(),
         pending: VecDeque::new(),
         last_error: None,
@@ -98,6 +105,9 @@ struct Driver {
     deadlines: Arc<Deadlines>,
     subscriptions: Subscriptions,
     heartbeat: HeartbeatTimer,
+    servers: Arc<Servers>,
+    /// In a cluster, the term in which the connection was accepted, and in which it ends.
+    term: Option<u64>,
     /// Granted after the last promise had run out: kept back until the next one.
     late_grants: Vec<GrantedLock>,
     /// In the order of the replies.
@@ -173,6 +183,8 @@ impl Driver {
     /// Sends a `KEEPALIVE` if one is due. Returns how long there is nothing to do.
     fn beat(&mut self, writer: &mut RequestWriter) -> Option<Duration> {
         let now = Moment::now();
+        let waits = self.pending.iter().any(|pending| matches!(pending, Pending::Lock(_)));
+        self.heartbeat.set_waits(waits, now);
         if self.heartbeat.is_due(now) {
             self.send_keepalive(now, writer);
         }
@@ -212,8 +224,8 @@ impl Driver {
                 _ => None,
             };
             // It may overtake the replies to earlier requests, so it is not in `pending`.
-            if let ReplyLine::Keepalive(left) = line {
-                self.promised(left)?;
+            if let ReplyLine::Keepalive(answer) = line {
+                self.promised(answer)?;
                 continue;
             }
             // Nor is this a reply. What nobody reads, or this version does not know, is skipped.
@@ -238,7 +250,10 @@ impl Driver {
     }
 
     /// A `KEEPALIVE` is answered: grants that were kept back can be handed over.
-    fn promised(&mut self, left: Duration) -> Result<(), String> {
+    fn promised(&mut self, KeepaliveAnswer { left, term }: KeepaliveAnswer) -> Result<(), String> {
+        if let Some(term) = term {
+            self.look_at_term(term, left)?;
+        }
         if !self.heartbeat.answered(left) {
             return Err("the server answered a KEEPALIVE that was not sent".to_owned());
         }
@@ -252,6 +267,21 @@ impl Driver {
         Ok(())
     }
 
+    /// Fails if the leader that has answered does not lead any more, or does not know the locks of this connection. A machine
+    /// that stood still for a while may answer with time that it does not have.
+    fn look_at_term(&mut self, term: u64, left: Duration) -> Result<(), String> {
+        if !self.servers.takes_term(term) {
+            return Err(format!("the server leads no more: its term {term} is followed by another"));
+        }
+        if *self.term.get_or_insert(term) != term {
+            return Err(format!("the server leads again, in term {term}, without the locks of before"));
+        }
+        if left.is_zero() {
+            return Err(format!("the server leads no more: its term {term} is over"));
+        }
+        Ok(())
+    }
+
     /// Gives a line to the reply that it belongs to. Returns that one if more of it is to come.
     fn dispatch(&mut self, pending: Pending, line: ReplyLine) -> Result<Option<Pending>, String> {
         match pending {
@@ -260,6 +290,18 @@ impl Driver {
                 ReplyLine::Text(text) => Ok(text),
                 line => Err(line.into_error()),
             })),
+            Pending::Hello(reply) => {
+                // The KEEPALIVE in front of the HELLO was answered before it.
+                if let ReplyLine::Text(hello) = &line
+                    && let Some(hello) = RowFields::read(hello)
+                    && let Some(cluster) = ClusterTimes::read(&hello, self.heartbeat.left())
+                {
+                    self.heartbeat.join(cluster);
+                }
+                // Before the caller reads them.
+                self.deadlines.publish(&self.heartbeat);
+                return self.dispatch(Pending::Word(reply), line);
+            }
             Pending::List(rows, reply) => match (rows, line) {
                 (Ok(mut rows), ReplyLine::Text(row)) => {
                     rows.push(row);
@@ -348,7 +390,9 @@ impl ReplyLine {
         match self {
             Self::Refused(refused) => refused.into(),
             Self::End(total) => Error::Unexpected(format!("END {total}")),
-            Self::Keepalive(left) => Error::Unexpected(format!("KEEPALIVE left={}", left.as_secs_f64())),
+            Self::Keepalive(answer) => {
+                Error::Unexpected(format!("KEEPALIVE left={}", answer.left.as_secs_f64()))
+            }
             Self::Text(text) | Self::Event(text) => Error::Unexpected(text),
             Self::TooLong => Error::TooLong,
         }

@@ -4,7 +4,7 @@ use std::{fmt, io, sync::Arc, time::Duration};
 
 use getlockd_proto::{DEFAULT_PORT, escape::Written, name::NameError, symbol::Symbol};
 
-use crate::{clock::Moment, heartbeat::max_stop_within};
+use crate::clock::Moment;
 
 /// Why a call has failed. Programs match on it; the text is for people.
 #[derive(Clone, Debug)]
@@ -43,6 +43,10 @@ pub enum Error {
         stop_within: Duration,
         /// For how long the server promises to grant the locks to nobody else.
         left: Duration,
+        /// The longest time that fits, or from which on it does not without a cluster.
+        longest: Duration,
+        /// `--cluster-ttl` of the servers; none without a cluster.
+        cluster_ttl: Option<Duration>,
     },
     /// The port does not speak the line protocol.
     OtherProtocol(&'static str),
@@ -73,12 +77,20 @@ impl Error {
         }
     }
 
+    /// Whether nobody has answered, or only that nobody serves: a long try that ends so was not in a queue.
+    pub(crate) fn had_no_server(&self) -> bool {
+        match self {
+            Self::Connect { error, .. } => error.kind() == io::ErrorKind::TimedOut,
+            error => matches!(error, Self::Refused(_)),
+        }
+    }
+
     /// Whether a new try may succeed: the server, or the network, was not there.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Connect { .. } => true,
-            Self::Refused(refused) => refused.symbol() == Some(Symbol::Shutdown),
-            Self::Lost(lost) => lost.last.as_ref().is_none_or(|last| last.symbol() == Some(Symbol::Shutdown)),
+            Self::Refused(refused) => refused.may_pass(),
+            Self::Lost(lost) => lost.last.as_ref().is_none_or(Refused::may_pass),
             _ => false,
         }
     }
@@ -100,11 +112,15 @@ impl fmt::Display for Error {
                 write!(f, "{count} names do not fit into one request; use fewer or shorter names")
             }
             Self::NotHeld => f.write_str("the lock was no longer held"),
-            Self::StopWithin { stop_within, left } => write!(
+            Self::StopWithin { stop_within, left, longest, cluster_ttl: None } => write!(
                 f,
                 "stop_within is too long ({stop_within:?}): the server releases the locks of a silent client after \
-                 {left:?}; use less than {:?}",
-                max_stop_within(*left)
+                 {left:?}; use less than {longest:?}"
+            ),
+            Self::StopWithin { stop_within, longest, cluster_ttl: Some(ttl), .. } => write!(
+                f,
+                "stop_within is too long ({stop_within:?}) for a cluster with --cluster-ttl {ttl:?}; use {longest:?} or \
+                 less, or raise --takeover-delay or --cluster-ttl on the servers"
             ),
             Self::OtherProtocol(other) => {
                 write!(f, "that port speaks {other}; use the line protocol port ({DEFAULT_PORT} by default)")
@@ -162,12 +178,18 @@ pub struct Refused {
 }
 
 impl Refused {
+    /// Whether the server stops, or nobody serves yet.
+    fn may_pass(&self) -> bool {
+        matches!(self.symbol(), Some(Symbol::Shutdown | Symbol::Unavailable))
+    }
+
     /// For programs to match on. None if this version does not know the server's [`word`](Self::word).
     pub fn symbol(&self) -> Option<Symbol> {
         match self.word.as_str() {
             // The statuses of the HTTP interface have the same meaning.
             "Unauthorized" | "TooManyRequests" => Some(Symbol::Auth),
             "Forbidden" => Some(Symbol::Denied),
+            "Unavailable" => Some(Symbol::Unavailable),
             "Killed" => Some(Symbol::Killed),
             "Interrupted" => Some(Symbol::Interrupted),
             "LimitDiffers" => Some(Symbol::LimitDiffers),

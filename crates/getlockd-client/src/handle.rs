@@ -30,6 +30,8 @@ pub(crate) struct DriverRequest {
 pub(crate) enum Pending {
     /// One line.
     Word(oneshot::Sender<Result<String, Error>>),
+    /// One line, to `HELLO`.
+    Hello(oneshot::Sender<Result<String, Error>>),
     /// One line, to the release of a guard.
     Release(Option<oneshot::Sender<Result<String, Error>>>),
     /// The rows of a list, or what is wrong with one of them.
@@ -59,6 +61,7 @@ pub(crate) struct Deadlines {
     guards_expire: AtomicU64,
     promised_until: AtomicU64,
     left: AtomicU64,
+    stop_within: AtomicU64,
 }
 
 const UNKNOWN: u64 = u64::MAX;
@@ -67,12 +70,14 @@ impl Default for Deadlines {
     fn default() -> Self {
         let [guards_expire, promised_until] =
             [Moment::NEVER, Moment::PAST].map(|at| AtomicU64::new(at.as_nanos()));
-        Self { guards_expire, promised_until, left: AtomicU64::new(UNKNOWN) }
+        let [left, stop_within] = [UNKNOWN; 2].map(AtomicU64::new);
+        Self { guards_expire, promised_until, left, stop_within }
     }
 }
 
 impl Deadlines {
     pub(crate) fn publish(&self, heartbeat: &HeartbeatTimer) {
+        self.stop_within.store(heartbeat.stop_within().map_or(UNKNOWN, known), Ordering::Release);
         self.promised_until.store(heartbeat.promised_until().as_nanos(), Ordering::Release);
         self.guards_expire.store(heartbeat.guards_expire().as_nanos(), Ordering::Release);
     }
@@ -84,8 +89,16 @@ impl Deadlines {
     }
 
     pub(crate) fn set_left(&self, left: Duration) {
-        self.left.store(u64::try_from(left.as_nanos()).unwrap_or(UNKNOWN - 1), Ordering::Release);
+        self.left.store(known(left), Ordering::Release);
     }
+}
+
+fn known(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(UNKNOWN - 1)
+}
+
+fn time(nanos: &AtomicU64) -> Option<Duration> {
+    Some(nanos.load(Ordering::Acquire)).filter(|nanos| *nanos != UNKNOWN).map(Duration::from_nanos)
 }
 
 /// The sending end of a connection's task. The connection ends with the last of these.
@@ -125,8 +138,12 @@ impl DriverHandle {
 
     /// What the server promises with each answer, once one has come.
     pub(crate) fn left(&self) -> Option<Duration> {
-        let left = self.deadlines.left.load(Ordering::Acquire);
-        (left != UNKNOWN).then(|| Duration::from_nanos(left))
+        time(&self.deadlines.left)
+    }
+
+    /// How long before the end of a promise a loss is reported. None if the server promises nothing.
+    pub(crate) fn stop_within(&self) -> Option<Duration> {
+        time(&self.deadlines.stop_within)
     }
 
     /// How the connection ended, if it has. Exact: it looks at the clock, and not only at what the task has noticed.

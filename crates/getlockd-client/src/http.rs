@@ -39,10 +39,10 @@ use tokio::{
 
 use crate::{
     Builder, Error, Lost, Mode, Names, Refused,
-    builder::{MAX_TEXT, with_port},
+    builder::{MAX_TEXT, failed},
     clock::Moment,
     handle::{Deadlines, ended_with_runtime, when_lost},
-    heartbeat::{HeartbeatTimer, max_stop_within},
+    heartbeat::{HeartbeatTimer, check_stop_within},
     lock_methods::{granted, lock_methods},
     pool::Backoff,
 };
@@ -52,8 +52,8 @@ const DEFAULT_PORT: u16 = 3308;
 
 const DEFAULT_TTL: Duration = Duration::from_secs(45);
 
-/// How long an answer may take that waits for no lock.
-const ANSWER_TIME: Duration = Duration::from_secs(10);
+/// How long an answer may take that waits for no lock. A node of a cluster is silent for up to 10 s while no node leads.
+const ANSWER_TIME: Duration = Duration::from_secs(15);
 
 /// A longer answer is that of another server.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -67,14 +67,14 @@ pub struct Leases {
 }
 
 impl Leases {
-    /// For a server: `host:port`, or `host` for port 3308.
+    /// For a server: `host:port`, or `host` for port 3308. For a cluster, several of them with commas in between.
     pub fn new(server: impl Into<String>) -> Self {
         Self::with(Builder::new(server))
     }
 
     /// As the builder says: as a user, under a name, over TLS and so on.
     pub fn with(mut builder: Builder) -> Self {
-        builder.server = with_port(&builder.server, DEFAULT_PORT);
+        builder.servers = builder.servers.at_port(DEFAULT_PORT);
         let basic = |(user, password): &(String, String)| {
             format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
         };
@@ -119,9 +119,7 @@ impl Leases {
     async fn take(&self, mode: Mode, names: &Names, timeout: Timeout) -> Result<Lease, Error> {
         names.check()?;
         let stop_within = self.builder.stop_within.unwrap_or(self.ttl / 5);
-        if stop_within >= max_stop_within(self.ttl) {
-            return Err(Error::StopWithin { stop_within, left: self.ttl });
-        }
+        check_stop_within(stop_within, self.ttl, None)?;
         let mut id = [0; 16];
         getrandom::fill(&mut id).map_err(|error| self.builder.failed(io::Error::other(error)))?;
         let (lost, _) = watch::channel(None);
@@ -141,28 +139,41 @@ impl Leases {
         lease.await.unwrap_or_else(|_| Err(ended_with_runtime().into()))
     }
 
+    /// Sends a request, to one server after the other until one answers within its part of the time.
+    ///
+    /// Cancel-safe.
+    async fn post(&self, action: &str, fields: &Value, within: Duration) -> Result<HttpAnswer, Error> {
+        self.builder.first_good(within, |address, reach| self.post_to(address, reach, action, fields)).await
+    }
+
     /// Sends a request on a connection of its own, which is closed when this is dropped: the server then ends its wait.
     ///
     /// Cancel-safe.
-    async fn post(&self, action: &str, fields: &Value) -> Result<HttpAnswer, Error> {
-        let failed = |error: hyper::Error| self.builder.failed(io::Error::other(error));
-        let connecting = timeout(self.builder.connect_time, self.builder.stream()).await;
-        let stream =
-            connecting.unwrap_or_else(|_| Err(self.builder.failed(io::ErrorKind::TimedOut.into())))?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
+    async fn post_to(
+        &self,
+        address: String,
+        reach: Duration,
+        action: &str,
+        fields: &Value,
+    ) -> Result<HttpAnswer, Error> {
+        let of_hyper = |error: hyper::Error| failed(&address, io::Error::other(error));
+        let connecting =
+            timeout(self.builder.answer_within(), self.builder.stream(address.clone(), reach)).await;
+        let stream = connecting.unwrap_or_else(|_| Err(failed(&address, io::ErrorKind::TimedOut.into())))?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(of_hyper)?;
         let mut request = Request::post(format!("/api/lock/{action}"))
-            .header(HOST, &self.builder.server)
+            .header(HOST, &address)
             .header(CONTENT_TYPE, "application/json");
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
         let request = request.body(Full::new(Bytes::from(fields.to_string())));
-        let request = request.map_err(|error| self.builder.failed(io::Error::other(error)))?;
+        let request = request.map_err(|error| failed(&address, io::Error::other(error)))?;
         let exchange = async {
-            let response = sender.send_request(request).await.map_err(failed)?;
+            let response = sender.send_request(request).await.map_err(of_hyper)?;
             let code = response.status().as_u16();
             let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-            let body = body.map_err(|error| self.builder.failed(io::Error::other(error)))?.to_bytes();
+            let body = body.map_err(|error| failed(&address, io::Error::other(error)))?.to_bytes();
             Ok(HttpAnswer { code, fields: serde_json::from_slice(&body).unwrap_or_default() })
         };
         // The connection moves the bytes of the exchange, which fails by itself when it ends.
@@ -170,10 +181,21 @@ impl Leases {
             let _ = connection.await;
             std::future::pending().await
         };
-        tokio::select! {
+        let answer = tokio::select! {
             answer = exchange => answer,
             never = driving => never,
+        };
+        answer.and_then(|answer| self.of_leader(answer, &address))
+    }
+
+    /// Fails if the answer is that of a server that does not lead, or not any more: another one may.
+    fn of_leader(&self, answer: HttpAnswer, address: &str) -> Result<HttpAnswer, Error> {
+        let term = answer.fields.get("term").and_then(Value::as_u64);
+        if term.is_some_and(|term| !self.builder.servers.takes_term(term)) {
+            let late = io::Error::other("it leads no more: its term is followed by another");
+            return Err(failed(address, late));
         }
+        if answer.code == 503 { Err(answer.refused().into()) } else { Ok(answer) }
     }
 }
 
@@ -364,7 +386,7 @@ impl Keeper {
     async fn try_acquire(&mut self, timeout: Timeout) -> Result<u64, Error> {
         let asked = Moment::now();
         self.timer.sent(asked);
-        let answer = self.leases.post("acquire", &self.fields(timeout)).await?;
+        let answer = self.leases.post("acquire", &self.fields(timeout), Duration::MAX).await?;
         if answer.text("status") == Some("Busy") {
             return Err(Error::NotGranted { in_the_way: answer.text("inTheWay").map(str::to_owned) });
         }
@@ -417,8 +439,8 @@ impl Keeper {
     /// The caller has gone. Its connection is closed, which ends its wait, but a grant may have been on its way: a
     /// repetition of the request finds it.
     async fn give_up(mut self) {
-        let again = timeout(ANSWER_TIME, self.leases.post("acquire", &self.fields(Timeout::NONE))).await;
-        if let Ok(Ok(answer)) = again
+        let again = self.leases.post("acquire", &self.fields(Timeout::NONE), ANSWER_TIME).await;
+        if let Ok(answer) = again
             && let Some(lease_token) = answer.text("lockToken")
         {
             lease_token.clone_into(&mut self.lease_token);
@@ -463,13 +485,13 @@ impl Keeper {
     async fn heartbeat(&mut self, patience: Duration) -> Result<(), Lost> {
         self.timer.failed();
         self.timer.sent(Moment::now());
-        match timeout(patience, self.leases.post("heartbeat", &self.token_fields())).await {
-            Ok(Ok(answer)) if answer.code == 200 => {
+        match self.leases.post("heartbeat", &self.token_fields(), patience).await {
+            Ok(answer) if answer.code == 200 => {
                 self.timer.answered(self.leases.ttl);
                 Ok(())
             }
             // 403: the user may not lock it any more, which has ended the lease.
-            Ok(Ok(answer)) if matches!(answer.code, 403 | 404 | 409) => {
+            Ok(answer) if matches!(answer.code, 403 | 404 | 409) => {
                 Err(Lost::new("the lease has ended", Some(answer.refused())))
             }
             _ => Ok(()),
@@ -477,9 +499,7 @@ impl Keeper {
     }
 
     async fn give_back(&self) -> Result<(), Error> {
-        let answer = timeout(ANSWER_TIME, self.leases.post("release", &self.token_fields())).await;
-        let late = |_| Err(self.leases.builder.failed(io::ErrorKind::TimedOut.into()));
-        let answer = answer.unwrap_or_else(late)?;
+        let answer = self.leases.post("release", &self.token_fields(), ANSWER_TIME).await?;
         match answer.code {
             200 => Ok(()),
             404 | 409 => Err(Error::NotHeld),

@@ -55,6 +55,13 @@
 //! on. For both, send [`Guard::fencing_token`] along with what you write, and let the store refuse a token lower
 //! than the highest it has seen.
 //!
+//! # In a cluster
+//!
+//! Give the addresses of several nodes, as in `a:3305,b:3305` (see [`Builder::new`]). What a leader promises is shorter: a
+//! question goes out each tenth of the cluster's `--cluster-ttl`, and a guard is lost three tenths of it before its lock may be
+//! granted to others, which is 1.5 s of 5 s. Answers of a leader that another one has followed count for nothing,
+//! whichever connection of the program knows of that. Locks of connections end with the leader, and leases go on.
+//!
 //! # Several locks at once
 //!
 //! `client.acquire(["a", "b"], timeout)` takes both locks or none, in one wait, and returns one guard. See [`Names`].
@@ -94,6 +101,7 @@ mod names;
 mod pool;
 mod reply;
 mod rows;
+mod servers;
 #[cfg(feature = "tls")]
 mod tls;
 mod waiters;
@@ -116,7 +124,7 @@ pub use introduction::introduction;
 pub use names::Names;
 pub use pool::Client;
 pub use reply::{visible, written};
-pub use rows::{HistoryRow, List, LockRow, Mode, SessionRow, Stats, WaiterRow, WhyRow};
+pub use rows::{HistoryRow, List, LockRow, Mode, NodeRow, SessionRow, Stats, WaiterRow, WhyRow};
 #[cfg(feature = "tls")]
 pub use tls::{Identity, Tls};
 pub use waiters::WaiterEvents;

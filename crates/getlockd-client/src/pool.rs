@@ -62,7 +62,7 @@ impl Builder {
 }
 
 impl Client {
-    /// Connects to a server: `host:port`, or `host` for port 3305.
+    /// Connects to a server: `host:port`, or `host` for port 3305. See [`Builder::new`] for those of a cluster.
     ///
     /// Cancel-safe.
     ///
@@ -221,7 +221,7 @@ impl Backoff {
     ///
     /// Cancel-safe.
     pub(crate) async fn wait(&mut self, began: Instant, error: Error) -> Result<(), Error> {
-        if began.elapsed() > self.within {
+        if began.elapsed() > self.within && !error.had_no_server() {
             // That try was in a queue for a while, so there was a server.
             *self = Self::new(self.within);
         }

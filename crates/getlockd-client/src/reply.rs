@@ -22,13 +22,30 @@ pub(crate) enum ReplyLine {
     /// The end of a list, and how many rows there are in all.
     End(usize),
     /// The answer to `KEEPALIVE`, which may come before that of an earlier command.
-    Keepalive(Duration),
+    Keepalive(KeepaliveAnswer),
     /// What follows `* `: no reply, but an event, which may come between two replies.
     Event(String),
     /// Anything else: a word, or a row.
     Text(String),
     /// A line that is too long to be read. It was skipped.
     TooLong,
+}
+
+/// What the server promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeepaliveAnswer {
+    /// For how long it grants the locks to nobody else, from the question on.
+    pub left: Duration,
+    /// In a cluster, the term of the leader that promises it.
+    pub term: Option<u64>,
+}
+
+impl KeepaliveAnswer {
+    fn read(line: &str) -> Option<Self> {
+        line.strip_prefix("KEEPALIVE ")?;
+        let fields = RowFields::read(line)?;
+        Some(Self { left: fields.time("left")?, term: fields.number("term") })
+    }
 }
 
 /// The lines of a stream.
@@ -89,9 +106,8 @@ impl ReplyLine {
             let (word, text) = error.split_once(' ').unwrap_or((error, ""));
             return Self::Refused(Refused { word: word.to_owned(), text: text.to_owned() });
         }
-        if let Some(left) = line.strip_prefix("KEEPALIVE ").and_then(|_| RowFields::read(line)?.time("left"))
-        {
-            return Self::Keepalive(left);
+        if let Some(answer) = KeepaliveAnswer::read(line) {
+            return Self::Keepalive(answer);
         }
         let total = line.strip_prefix("END ").and_then(|end| end.rsplit(' ').next()?.parse().ok());
         total.map_or_else(|| Self::Text(line.to_owned()), Self::End)
@@ -204,8 +220,13 @@ mod tests {
             ReplyLine::End(20_000),
         ];
         assert_eq!(lines(b"1\r\nERROR DEADLOCK a cycle\nEND 2\nEND 10000 of 20000\nunfini"), expected);
-        let left = |millis| ReplyLine::Keepalive(Duration::from_millis(millis));
-        assert_eq!(lines(b"KEEPALIVE left=25.000\nKEEPALIVE left=0.000\r\n"), [left(25_000), left(0)]);
+        let promise = |millis, term| {
+            ReplyLine::Keepalive(KeepaliveAnswer { left: Duration::from_millis(millis), term })
+        };
+        assert_eq!(
+            lines(b"KEEPALIVE left=25.000\nKEEPALIVE left=0.000\r\nKEEPALIVE left=4.212 term=16226\n"),
+            [promise(25_000, None), promise(0, None), promise(4212, Some(16_226))]
+        );
         let event = ReplyLine::Event("MISSED count=12".to_owned());
         assert_eq!(lines(b"* MISSED count=12\r\n*\n"), [event, ReplyLine::Text("*".to_owned())]);
     }

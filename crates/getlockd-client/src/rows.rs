@@ -67,6 +67,8 @@ pub struct LockRow {
     pub wire: Option<String>,
     /// The holder's address.
     pub peer: Option<String>,
+    /// The node of a cluster that relays the holder to the leader.
+    pub via: Option<String>,
     /// The number of the grant.
     pub fencing_token: u64,
     /// How long it has been held.
@@ -109,6 +111,8 @@ pub struct WaiterRow {
     pub wire: Option<String>,
     /// The address that it came from.
     pub peer: Option<String>,
+    /// The node of a cluster that relays it to the leader.
+    pub via: Option<String>,
     /// How long it has waited.
     pub waited: Duration,
     /// How long ago it sent the call that waits.
@@ -163,6 +167,8 @@ pub struct SessionRow {
     pub wire: Option<String>,
     /// Its address.
     pub peer: Option<String>,
+    /// The node of a cluster that relays it to the leader.
+    pub via: Option<String>,
     /// How long it has lived.
     pub age: Duration,
     /// How many locks it holds.
@@ -183,6 +189,26 @@ pub struct SessionRow {
     pub expires: Option<Duration>,
     /// Whether the server's store brought the lease back after a restart, and its client has not been heard of since.
     pub restored: bool,
+}
+
+/// A node of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NodeRow {
+    /// Its name.
+    pub node: String,
+    /// What it does, as the server writes it: `leader`, `follower`, or `lost` if it was not heard of for a while.
+    pub role: String,
+    /// Where the other nodes reach it.
+    pub address: Option<String>,
+    /// The version of its program.
+    pub version: Option<String>,
+    /// How long its process has run.
+    pub started: Option<Duration>,
+    /// How long ago it was heard of last.
+    pub seen: Duration,
+    /// How many connections it relays to the leader.
+    pub relayed: u64,
 }
 
 /// The numbers of a server.
@@ -226,6 +252,7 @@ impl FromRow for LockRow {
             session: row.number("session")?,
             wire: row.text("wire"),
             peer: row.text("peer"),
+            via: row.text("via"),
             fencing_token: row.number("fencing_token")?,
             held: row.time("held")?,
             waiters: row.number("waiters")?,
@@ -252,6 +279,7 @@ impl FromRow for WaiterRow {
             mode: Mode::read(row)?,
             wire: row.text("wire"),
             peer: row.text("peer"),
+            via: row.text("via"),
             waited: row.time("waited")?,
             idle: row.time("idle"),
             client: row.text("client"),
@@ -287,6 +315,7 @@ impl FromRow for SessionRow {
             session: row.number("session")?,
             wire: row.text("wire"),
             peer: row.text("peer"),
+            via: row.text("via"),
             age: row.time("age")?,
             holds: row.number("holds")?,
             waits_for: row.text("waits_for"),
@@ -297,6 +326,20 @@ impl FromRow for SessionRow {
             note: row.text("note"),
             expires: row.time("expires"),
             restored: row.number("restored") == Some(1),
+        })
+    }
+}
+
+impl FromRow for NodeRow {
+    fn read(row: &RowFields) -> Option<Self> {
+        Some(Self {
+            node: row.text("node")?,
+            role: row.text("role")?,
+            address: row.text("address"),
+            version: row.text("version"),
+            started: row.time("started"),
+            seen: row.time("seen")?,
+            relayed: row.number("relayed")?,
         })
     }
 }

@@ -12,9 +12,22 @@
 //! term is what it is. Relays that serve under the higher term have cut by then. A client that remembers the higher term
 //! refuses the new one until it forgets: that is what it remembers it for.
 
+/// Runs the given code only if the proof has planted that bug: `slip!(OwnTtl => return)`. Outside of this crate's own tests
+/// it expands to nothing.
+macro_rules! slip {
+    ($slip:ident => $($what:tt)*) => {
+        #[cfg(test)]
+        if $crate::seat::proof::slips::Slip::$slip.is_planted() {
+            $($what)*;
+        }
+    };
+}
+
 mod candidate;
 mod draining;
 mod leading;
+#[cfg(test)]
+mod proof;
 mod sight;
 #[cfg(test)]
 mod tests;
@@ -249,6 +262,10 @@ impl Seat {
     }
 
     fn take_in(&mut self, now: Moment, event: Event) {
+        slip!(DeadlineByRead => if let (Event::BeatSeen(Some(_)), State::Leading(leading)) = (&event, &mut self.state) {
+            leading.sent = now;
+            self.actions.push(Action::Extend(leading.deadline()));
+        });
         match event {
             Event::Tick => {}
             Event::SeatSeen(seat) => self.seat_seen(seat, now),

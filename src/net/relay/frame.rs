@@ -20,7 +20,7 @@ pub enum FromLeader {
     /// The relay is let in, under this term.
     Welcome(u64),
     /// An answer.
-    Left(Answer),
+    Left(TermLeft),
     /// All clients are to be cut: the term is about to be handed over.
     Cut,
     /// What answers a node that asks whether an address is its own: the number of the process.
@@ -29,7 +29,7 @@ pub enum FromLeader {
 
 /// The answer to a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct TermLeft {
     /// The number of the question.
     pub number: u64,
     /// The term.
@@ -89,7 +89,7 @@ impl FromLeader {
                 space.put_u8(WELCOME);
                 space.put_u64(term);
             }
-            Self::Left(Answer { number, term, left, keepalive }) => {
+            Self::Left(TermLeft { number, term, left, keepalive }) => {
                 space.put_u8(LEFT);
                 for number in [number, term, micros(left), micros(keepalive)] {
                     space.put_u64(number);
@@ -112,7 +112,7 @@ impl FromLeader {
             LEFT => {
                 let [number, term, left, keepalive] = [(); 4].map(|()| frame.get_u64());
                 let (left, keepalive) = (Duration::from_micros(left), Duration::from_micros(keepalive));
-                Self::Left(Answer { number, term, left, keepalive })
+                Self::Left(TermLeft { number, term, left, keepalive })
             }
             CUT => Self::Cut,
             PROCESS => Self::Process(frame.get_u64()),
@@ -169,7 +169,7 @@ mod tests {
         let (left, keepalive) = (Duration::from_micros(4_212_001), Duration::from_secs(30));
         for frame in [
             FromLeader::Welcome(16_226),
-            FromLeader::Left(Answer { number: 7, term: 16_226, left, keepalive }),
+            FromLeader::Left(TermLeft { number: 7, term: 16_226, left, keepalive }),
             FromLeader::Cut,
             FromLeader::Process(1 << 63),
         ] {

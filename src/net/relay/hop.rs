@@ -129,7 +129,7 @@ impl AsyncWrite for Hop {
     }
 }
 
-/// The TLS of a relay that trusts one certificate, whoever has signed it and whatever names it has.
+/// The TLS of a relay that trusts one certificate. Its authority and its names do not matter.
 pub(super) fn pinned(pin: &str) -> Result<Arc<ClientConfig>, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
     let verifier = Pinned { pin: pin.to_ascii_lowercase(), provider: provider.clone() };

@@ -97,6 +97,18 @@ fn numbered(number: u64, rest: &[u8]) -> Vec<u8> {
     field
 }
 
+/// What the fuzzer runs: whatever is read can be written, and read again as the same.
+#[cfg(fuzzing)]
+pub fn fuzz(data: &[u8]) {
+    let Ok(header) = ProxyHeader::parse(data) else { return };
+    let written = header.encode().expect("it is not longer than what was read");
+    assert_eq!(ProxyHeader::parse(&written).as_ref(), Ok(&header));
+    if let Some(introduction) = Introduction::of(&header) {
+        let written = ProxyHeader::parse(&introduction.encode().expect("it is shorter than that"));
+        assert_eq!(Introduction::of(&written.expect("a header")), Some(introduction));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

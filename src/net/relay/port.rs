@@ -153,7 +153,7 @@ impl ControlConnection {
     /// Cancel-safe: dropped, it closes the connection.
     async fn run(self) -> io::Result<()> {
         let Self { mut socket, relays, pass } = self;
-        let control = relays.control(pass);
+        let promises = relays.control(pass);
         let (mut frames, mut is_told) = (FrameReader::default(), false);
         loop {
             tokio::select! {
@@ -163,9 +163,9 @@ impl ControlConnection {
                 }
                 frame = frames.next(&mut socket) => match FromRelay::decode(frame?) {
                     Some(FromRelay::Ask(number)) => {
-                        socket.write_all(&FromLeader::Left(control.answer(number)).encode()).await?;
+                        socket.write_all(&FromLeader::Left(promises.answer(number)).encode()).await?;
                     }
-                    Some(FromRelay::HasCut) => control.has_cut(),
+                    Some(FromRelay::HasCut) => promises.has_cut(),
                     None => return Err(io::ErrorKind::InvalidData.into()),
                 },
             }

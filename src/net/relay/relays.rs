@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::{frame::Answer, introduction::Pass};
+use super::{frame::TermLeft, introduction::Pass};
 use crate::{
     core::{
         client_info::Wire,
@@ -153,9 +153,9 @@ impl Relays {
     }
 
     /// A relay has a control connection, for as long as the answer lives.
-    pub(super) fn control(self: &Arc<Self>, pass: Pass) -> Control {
+    pub(super) fn control(self: &Arc<Self>, pass: Pass) -> Promises {
         self.with(&pass, |node| node.controls += 1);
-        Control { relays: self.clone(), pass }
+        Promises { relays: self.clone(), pass }
     }
 
     fn with<T>(&self, pass: &Pass, then: impl FnOnce(&mut RelayNode) -> T) -> T {
@@ -182,19 +182,19 @@ impl RelayNode {
     }
 }
 
-/// A relay's control connection, as the leader sees it.
+/// What one relay is promised on its control connection.
 #[derive(Debug)]
-pub(super) struct Control {
+pub(super) struct Promises {
     relays: Arc<Relays>,
     pass: Pass,
 }
 
-impl Control {
+impl Promises {
     /// The answer to a question.
-    pub(super) fn answer(&self, number: u64) -> Answer {
+    pub(super) fn answer(&self, number: u64) -> TermLeft {
         let (term, keepalive) = (self.relays.term.number(), self.relays.leader.keepalive);
         self.relays.with(&self.pass, |node| {
-            // Under the lock: whoever shuts the term and then looks sees this promise, or none is made.
+            // Under the lock: a look after the term was shut sees this promise, or none is made.
             let now = Moment::now();
             let left = self.relays.term.left(now);
             node.asked = Some(now);
@@ -203,7 +203,7 @@ impl Control {
                 node.promised = now.after(left + left / 50);
                 node.has_cut = false;
             }
-            Answer { number, term, left, keepalive }
+            TermLeft { number, term, left, keepalive }
         })
     }
 
@@ -213,7 +213,7 @@ impl Control {
     }
 }
 
-impl Drop for Control {
+impl Drop for Promises {
     fn drop(&mut self) {
         self.relays.with(&self.pass, |node| node.controls -= 1);
     }

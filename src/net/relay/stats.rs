@@ -41,7 +41,7 @@ pub struct RelayStats {
 
 /// One connection that is counted for as long as this lives.
 #[derive(Debug)]
-pub struct Counted(Arc<RelayStats>, fn(&RelayStats) -> &AtomicU64);
+pub struct CountedConnection(Arc<RelayStats>, fn(&RelayStats) -> &AtomicU64);
 
 impl RelayStats {
     /// Connections that are relayed now.
@@ -64,12 +64,12 @@ impl RelayStats {
         self.refused.load(Ordering::Relaxed)
     }
 
-    pub(super) fn count_relayed(self: &Arc<Self>) -> Counted {
-        Counted::new(self, |stats| &stats.relayed)
+    pub(super) fn count_relayed(self: &Arc<Self>) -> CountedConnection {
+        CountedConnection::new(self, |stats| &stats.relayed)
     }
 
-    pub(super) fn count_parked(self: &Arc<Self>) -> Counted {
-        Counted::new(self, |stats| &stats.parked)
+    pub(super) fn count_parked(self: &Arc<Self>) -> CountedConnection {
+        CountedConnection::new(self, |stats| &stats.parked)
     }
 
     pub(super) fn cut(&self, cause: CutCause, connections: u64) {
@@ -81,14 +81,14 @@ impl RelayStats {
     }
 }
 
-impl Counted {
+impl CountedConnection {
     fn new(stats: &Arc<RelayStats>, count: fn(&RelayStats) -> &AtomicU64) -> Self {
         count(stats).fetch_add(1, Ordering::Relaxed);
         Self(stats.clone(), count)
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountedConnection {
     fn drop(&mut self) {
         (self.1)(&self.0).fetch_sub(1, Ordering::Relaxed);
     }

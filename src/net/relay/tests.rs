@@ -486,5 +486,5 @@ async fn relayed_connection_is_small() {
     let upstream = node.upstream().await;
     let (_client, accepted) = client().await;
     let size = size_of_val(&upstream.relay(accepted, Wire::Line));
-    assert!(size <= 512, "{size}");
+    assert!(size <= 352, "{size}");
 }

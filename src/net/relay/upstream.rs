@@ -21,10 +21,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     CutCause, RelayStats,
-    frame::{Answer, FrameReader, FromLeader, FromRelay},
+    frame::{FrameReader, FromLeader, FromRelay, TermLeft},
     hop::{self, Hop},
     introduction::{Introduction, Pass},
     pump::Pump,
+    stats::CountedConnection,
 };
 use crate::{
     core::client_info::Wire,
@@ -102,29 +103,29 @@ impl Relay {
     ) -> Result<Arc<Upstream>, UpstreamError> {
         self.saw(term);
         let tls = leader.pin.as_deref().map(hop::pinned).transpose()?;
-        let line = Line { relay: self.clone(), number: term, leader, tls };
-        line.check_term()?;
-        let mut hop = line.dial(&Introduction::Control(line.pass())).await?;
-        let (asked, answer) = timeout(line.patience(), ask(&mut hop))
+        let route = LeaderRoute { relay: self.clone(), number: term, leader, tls };
+        route.check_term()?;
+        let mut hop = route.dial(&Introduction::Control(route.pass())).await?;
+        let (asked, answer) = timeout(route.patience(), ask(&mut hop))
             .await
             .unwrap_or(Err(io::ErrorKind::TimedOut.into()))
-            .map_err(|error| line.unreachable(error))?;
-        line.check_term()?;
+            .map_err(|error| route.unreachable(error))?;
+        route.check_term()?;
         if answer.term != term || answer.left.is_zero() {
-            return Err(line.not_serving());
+            return Err(route.not_serving());
         }
         let guarded = Term::held(term, asked.after(answer.left));
         guarded.release();
         let (guard, farewells) = SocketGuard::new(Arc::new(guarded));
         let end = CancellationToken::new();
         let upstream = Arc::new(Upstream {
-            line: Arc::new(line),
+            route: Arc::new(route),
             guard: guard.clone(),
             keepalive: Arc::new(AtomicU64::new(millis(answer.keepalive))),
             end: end.clone(),
         });
         let control = Control {
-            line: upstream.line.clone(),
+            route: upstream.route.clone(),
             guard,
             farewells,
             keepalive: upstream.keepalive.clone(),
@@ -141,7 +142,7 @@ const FIRST: u64 = 1;
 /// Asks the first question, and returns when, and the answer.
 ///
 /// Not cancel-safe.
-async fn ask(hop: &mut Hop) -> io::Result<(Moment, Answer)> {
+async fn ask(hop: &mut Hop) -> io::Result<(Moment, TermLeft)> {
     let asked = Moment::now();
     hop.write_all(&FromRelay::Ask(FIRST).encode()).await?;
     hop.flush().await?;
@@ -155,14 +156,14 @@ async fn ask(hop: &mut Hop) -> io::Result<(Moment, Answer)> {
 
 /// How a leader is reached.
 #[derive(Debug)]
-struct Line {
+struct LeaderRoute {
     relay: Arc<Relay>,
     number: u64,
     leader: Arc<Leader>,
     tls: Option<Arc<ClientConfig>>,
 }
 
-impl Line {
+impl LeaderRoute {
     fn check_term(&self) -> Result<(), UpstreamError> {
         let is_highest = self.relay.highest.load(Ordering::Acquire) <= self.number;
         if is_highest { Ok(()) } else { Err(UpstreamError::Over(self.number)) }
@@ -216,7 +217,7 @@ impl Line {
 /// The leader of one term. Dropped, it cuts its clients.
 #[derive(Debug)]
 pub struct Upstream {
-    line: Arc<Line>,
+    route: Arc<LeaderRoute>,
     guard: Arc<SocketGuard>,
     /// What the leader says, in milliseconds.
     keepalive: Arc<AtomicU64>,
@@ -226,7 +227,7 @@ pub struct Upstream {
 impl Upstream {
     /// Its term, and its record.
     pub fn leader(&self) -> (u64, &Arc<Leader>) {
-        (self.line.number, &self.line.leader)
+        (self.route.number, &self.route.leader)
     }
 
     /// Whether the leader is known to lead: readiness.
@@ -265,35 +266,48 @@ impl Upstream {
     ///
     /// # Errors
     /// [`Returned`] if the leader cannot be reached. Then nothing was read or written.
-    pub async fn relay(self: Arc<Self>, accepted: Accepted, wire: Wire) -> Result<(), Returned> {
+    pub fn relay(
+        self: Arc<Self>,
+        accepted: Accepted,
+        wire: Wire,
+    ) -> impl Future<Output = Result<(), Returned>> + Send {
         // Boxed: the connection is small for the rest of its life.
-        let leader = match Box::pin(self.dial(&accepted, wire)).await {
-            Ok(leader) => leader,
-            Err(error) => return Err(Returned { accepted, error }),
-        };
-        let (term, counted) = (self.guard.term().clone(), self.line.relay.stats.count_relayed());
-        let pump = Pump::new(accepted.into_stream().guarded_by(&self.guard), leader, self.keepalive());
-        // It ends the upstream when all others have dropped it.
-        drop(self);
-        tokio::select! {
-            biased;
-            () = term.closing().cancelled() => {}
-            () = pump => {}
+        let dialed = Box::pin(self.dialed(accepted, wire));
+        async move {
+            let Dialed { pump, term, counted } = dialed.await?;
+            tokio::select! {
+                biased;
+                () = term.closing().cancelled() => {}
+                () = pump => {}
+            }
+            drop(counted);
+            Ok(())
         }
-        drop(counted);
-        Ok(())
+    }
+
+    /// Cancel-safe as [`Upstream::relay`].
+    async fn dialed(self: Arc<Self>, accepted: Accepted, wire: Wire) -> Result<Dialed, Returned> {
+        match self.dial(&accepted, wire).await {
+            Ok(leader) => {
+                let client = accepted.into_stream().guarded_by(&self.guard);
+                let pump = Pump::new(client, leader, self.keepalive());
+                let counted = self.route.relay.stats.count_relayed();
+                Ok(Dialed { pump, term: self.guard.term().clone(), counted })
+            }
+            Err(error) => Err(Returned { accepted, error }),
+        }
     }
 
     async fn dial(&self, accepted: &Accepted, wire: Wire) -> Result<Hop, UpstreamError> {
-        let unreachable = |error| self.line.unreachable(error);
+        let unreachable = |error| self.route.unreachable(error);
         let client = accepted.stream.tcp();
         let to = client.local_addr().map_err(unreachable)?;
         let connection = Proxied { from: accepted.peer, to };
-        let introduction = Introduction::Client(self.line.pass(), wire, connection);
+        let introduction = Introduction::Client(self.route.pass(), wire, connection);
         let leader = tokio::select! {
             biased;
-            () = self.closing().cancelled() => return Err(UpstreamError::Over(self.line.number)),
-            leader = self.line.dial(&introduction) => leader?,
+            () = self.closing().cancelled() => return Err(UpstreamError::Over(self.route.number)),
+            leader = self.route.dial(&introduction) => leader?,
         };
         // A leader that does not read is alive; one that vanishes is found by the control connection.
         self.keepalive().probe(leader.tcp()).map_err(unreachable)?;
@@ -304,6 +318,13 @@ impl Upstream {
     fn keepalive(&self) -> Keepalive {
         Keepalive(Duration::from_millis(self.keepalive.load(Ordering::Relaxed)))
     }
+}
+
+/// A connection that the leader has taken. It does not keep its upstream, which may be dropped.
+struct Dialed {
+    pump: Pump,
+    term: Arc<Term>,
+    counted: CountedConnection,
 }
 
 impl Drop for Upstream {
@@ -318,7 +339,7 @@ fn millis(time: Duration) -> u64 {
 
 /// The control connection, and the end.
 struct Control {
-    line: Arc<Line>,
+    route: Arc<LeaderRoute>,
     guard: Arc<SocketGuard>,
     farewells: Farewells,
     keepalive: Arc<AtomicU64>,
@@ -337,11 +358,11 @@ impl Control {
             () = self.ends() => (CutCause::Unheard, None),
             hop = self.talk(hop) => (CutCause::HandOver, Some(hop)),
         };
-        let (term, stats) = (self.guard.term(), &self.line.relay.stats);
+        let (term, stats) = (self.guard.term(), &self.route.relay.stats);
         let relayed = self.guard.open();
         stats.cut(cause, relayed as u64);
         if cause != CutCause::Replaced || relayed > 0 {
-            tracing::info!(leader = %self.line.leader.node, term = term.number(), cause = cause.as_str(), "{relayed} relayed connections are cut");
+            tracing::info!(leader = %self.route.leader.node, term = term.number(), cause = cause.as_str(), "{relayed} relayed connections are cut");
         }
         if hop.is_some() {
             self.guard.say_farewell();
@@ -349,7 +370,7 @@ impl Control {
         term.shut();
         if let Some(mut hop) = hop {
             // Behind a client that does not hear it, the leader waits until what it has promised is over.
-            let ttl = self.line.leader.ttl;
+            let ttl = self.route.leader.ttl;
             if timeout(ttl, self.farewells.all_heard()).await.is_ok() {
                 let told = async {
                     hop.write_all(&FromRelay::HasCut.encode()).await?;
@@ -391,7 +412,7 @@ impl Control {
             }
             hop = loop {
                 sleep(TICK).await;
-                if let Ok(hop) = self.line.dial(&Introduction::Control(self.line.pass())).await {
+                if let Ok(hop) = self.route.dial(&Introduction::Control(self.route.pass())).await {
                     break hop;
                 }
             };
@@ -404,12 +425,12 @@ impl Control {
     async fn ask(&self, hop: &mut Hop) -> io::Result<()> {
         let mut questions = Questions::default();
         let mut frames = FrameReader::default();
-        let mut asks = interval(self.line.leader.ttl / 5);
+        let mut asks = interval(self.route.leader.ttl / 5);
         asks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = asks.tick() => {
-                    if questions.unanswered(Moment::now()) > self.line.patience() {
+                    if questions.unanswered(Moment::now()) > self.route.patience() {
                         return Err(io::ErrorKind::TimedOut.into());
                     }
                     let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
@@ -426,8 +447,8 @@ impl Control {
         }
     }
 
-    fn answered(&self, answer: Answer, questions: &mut Questions) -> io::Result<()> {
-        if answer.term != self.line.number || self.line.check_term().is_err() {
+    fn answered(&self, answer: TermLeft, questions: &mut Questions) -> io::Result<()> {
+        if answer.term != self.route.number || self.route.check_term().is_err() {
             return Err(io::Error::other("another term"));
         }
         if let Some(asked) = questions.answered(answer.number)

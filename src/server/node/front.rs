@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep};
 
-use super::{NodeShared, leading::Leading};
+use super::{Front, NodeShared};
 use crate::{
     core::client_info::Wire,
-    net::{Accepted, BufferedSocket, Parked, TLS_HELLO, Upstream, park},
+    net::{Accepted, BufferedSocket, Parked, TLS_HELLO, park},
     wires::{line, mysql, web},
 };
 
@@ -17,17 +17,6 @@ const RETRY: Duration = Duration::from_millis(100);
 
 /// How long a client may take to read that nobody leads.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-
-/// What becomes of connections now.
-#[derive(Clone, Debug)]
-pub(super) enum Front {
-    /// Nobody leads: they are parked.
-    Nobody,
-    /// Another node leads.
-    Relays(Arc<Upstream>),
-    /// This node leads.
-    Serves(Arc<Leading>),
-}
 
 /// Serves or relays a connection as soon as somebody leads, and refuses it if nobody does in the time for a login.
 ///

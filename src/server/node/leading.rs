@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -14,7 +14,7 @@ use getlockd_cluster::{
     moment::Moment,
     record,
 };
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{NodeShared, view::TermView};
@@ -32,9 +32,15 @@ use crate::{
 /// How long connections may take to close once a term is over.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
+/// How long clients may take to close after a drain. Those that do not are closed: the next leader waits.
+const PARTING: Duration = Duration::from_millis(50);
+
+/// How long a node that was cut off from all others leads on before it may hand over again.
+const ISOLATION_PAUSE: Duration = Duration::from_mins(5);
+
 /// A term that serves.
 #[derive(Debug)]
-pub(super) struct Leading {
+pub(super) struct ServedTerm {
     pub instance: Instance,
     pub tenure: Arc<Tenure>,
     pub relays: Arc<Relays>,
@@ -46,7 +52,7 @@ pub(super) struct Leading {
     over: CancellationToken,
 }
 
-impl Leading {
+impl ServedTerm {
     /// Whether new connections of a wire are served. Holders of leases connect again up to the end of a drain, to renew and
     /// release them. All others wait for the next leader.
     pub fn takes(&self, wire: Wire) -> bool {
@@ -97,6 +103,7 @@ pub(super) async fn lead(node: Arc<NodeShared>, tenure: Arc<Tenure>) {
         biased;
         () = closing.cancelled() => return step_down(&node, &leading).await,
         () = tenure.draining() => {}
+        () = hand_over_if_isolated(&node, &leading) => {}
     }
     tokio::select! {
         biased;
@@ -105,10 +112,32 @@ pub(super) async fn lead(node: Arc<NodeShared>, tenure: Arc<Tenure>) {
     }
 }
 
+/// Hands over if the others, which the engine hears of, do not hear this node: its clients may be cut off from it as well.
+/// Resolves when the drain begins.
+///
+/// Cancel-safe.
+async fn hand_over_if_isolated(node: &NodeShared, leading: &ServedTerm) {
+    let (ttl, since) = (leading.tenure.leader.ttl, Instant::now());
+    loop {
+        sleep(ttl).await;
+        let heard = leading.relays.last_asked().unwrap_or_else(|| since.elapsed());
+        let (now, last) = (Moment::now().boot, Duration::from_secs(node.isolated.load(Ordering::Relaxed)));
+        let may_again = last.is_zero() || now.saturating_sub(last) > ISOLATION_PAUSE;
+        if heard > ttl * 2 && node.hears_of_others(ttl) && may_again {
+            tracing::warn!(
+                "no other node has asked this leader for {heard:?}, although they run: handing over"
+            );
+            node.isolated.store(now.as_secs().max(1), Ordering::Relaxed);
+            node.cluster.drain(false, None);
+            return leading.tenure.draining().await;
+        }
+    }
+}
+
 /// Resolves when the term ends before the drain is over.
 ///
 /// Cancel-safe.
-async fn lost_while_draining(leading: &Leading) {
+async fn lost_while_draining(leading: &ServedTerm) {
     leading.tenure.term.closing().cancelled().await;
     if leading.over.is_cancelled() {
         // It was this node that ended it.
@@ -123,8 +152,8 @@ async fn begin(
     node: &Arc<NodeShared>,
     tenure: &Arc<Tenure>,
     guard: Arc<SocketGuard>,
-) -> Option<Arc<Leading>> {
-    let stored = store::read(take_leases(tenure));
+) -> Option<Arc<ServedTerm>> {
+    let stored = store::read(tenure.take_leases());
     let stored = stored.inspect_err(|error| {
         tracing::error!(%error, "a lease of the cluster cannot be read; this node must not lead");
     });
@@ -132,7 +161,7 @@ async fn begin(
     // With many leases it takes a second, in which this thread serves others.
     let begun = tokio::task::spawn_blocking(move || restore(&node, tenure, guard, stored));
     let leading = begun.await.ok().flatten()?;
-    let Leading { instance, tenure, writer, .. } = &*leading;
+    let ServedTerm { instance, tenure, writer, .. } = &*leading;
     let numbers = instance.service().clone();
     let store: Arc<dyn Store> = Arc::new(ClusterStore(tenure.clone()));
     tokio::spawn(writer.clone().run(store, Arc::new(move || numbers.last_numbers())));
@@ -148,17 +177,13 @@ async fn begin(
     Some(leading)
 }
 
-fn take_leases(tenure: &Tenure) -> Vec<(String, Vec<u8>)> {
-    std::mem::take(&mut *tenure.leases.lock().unwrap_or_else(PoisonError::into_inner))
-}
-
 /// The lock table of a term, with the leases that go on.
 fn restore(
     node: &Arc<NodeShared>,
     tenure: Arc<Tenure>,
     guard: Arc<SocketGuard>,
     stored: Vec<DurableLease>,
-) -> Option<Arc<Leading>> {
+) -> Option<Arc<ServedTerm>> {
     let (writer, start, is_draining) = start(node, &tenure, &stored)?;
     let instance = Instance::new(node.config.clone(), start);
     let instance = instance.inspect_err(|error| tracing::error!(%error, "cannot serve")).ok()?;
@@ -168,7 +193,7 @@ fn restore(
     let entrances = node.entrances.get().map(|entrances| entrances.0.clone()).unwrap_or_default();
     let relays = Relays::new(tenure.term.clone(), tenure.leader.clone(), entrances);
     let over = CancellationToken::new();
-    Some(Arc::new(Leading { instance, tenure, relays, guard, writer, is_draining, over }))
+    Some(Arc::new(ServedTerm { instance, tenure, relays, guard, writer, is_draining, over }))
 }
 
 /// Where the lock table of a term begins, what writes its leases, and whether it drains.
@@ -212,10 +237,13 @@ async fn move_ceiling(tenure: Arc<Tenure>, writer: Arc<StoreWriter>) {
 /// close. What the engine has goes on there: the writer ends first.
 ///
 /// Not cancel-safe: dropped, some connections go on, and the guard lets nothing through.
-async fn step_down(node: &NodeShared, leading: &Leading) {
-    let Leading { instance, tenure, writer, over, .. } = leading;
+async fn step_down(node: &NodeShared, leading: &ServedTerm) {
+    let ServedTerm { instance, tenure, writer, over, .. } = leading;
     node.no_longer(leading);
     writer.close(false);
+    // First: what a holder gives back is granted to nobody. A client that was cut off may trust its lock up to the end of
+    // the term.
+    instance.service().registry().drain();
     instance.service().registry().end_holders_first();
     instance.http_stop().cancel();
     instance.tasks().close();
@@ -232,8 +260,8 @@ async fn step_down(node: &NodeShared, leading: &Leading) {
 /// ended.
 ///
 /// Not cancel-safe: dropped, the seat is not resigned, and a successor waits for T.
-async fn hand_over(node: &NodeShared, leading: &Leading, mut farewells: Farewells) {
-    let Leading { instance, tenure, relays, guard, writer, is_draining, over } = leading;
+async fn hand_over(node: &NodeShared, leading: &ServedTerm, mut farewells: Farewells) {
+    let ServedTerm { instance, tenure, relays, guard, writer, is_draining, over } = leading;
     let (drain, leases) = (instance.config().drain, instance.leases());
     tracing::info!(?drain, sessions = instance.service().registry().count(), "draining");
     // First: a lease that is promised from here on is written.
@@ -244,7 +272,7 @@ async fn hand_over(node: &NodeShared, leading: &Leading, mut farewells: Farewell
     writer.close(leases.all_stored());
     let unwritten = leases.unwritten_until();
     node.no_longer(leading);
-    instance.end(is_drained).await;
+    instance.end(is_drained, PARTING).await;
     over.cancel();
     tenure.drained();
     tokio::join!(relays.cut_all(), farewells.all_heard());

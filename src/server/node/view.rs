@@ -10,7 +10,7 @@ use getlockd_cluster::{
     moment::Moment,
 };
 
-use super::{NodeShared, front::Front};
+use super::{Front, NodeShared};
 use crate::{
     core::cluster::{ChangeRow, ClusterStatus, ClusterView, NodeRole, NodeRow},
     net::CutCause,
@@ -38,6 +38,7 @@ struct Frozen {
     node: String,
     term: u64,
     ttl: Duration,
+    takeover_delay: Duration,
     since: std::time::SystemTime,
 }
 
@@ -47,6 +48,7 @@ impl TermView {
             node: node.name.to_string(),
             term: tenure.term.number(),
             ttl: tenure.leader.ttl,
+            takeover_delay: tenure.leader.takeover_delay,
             since: tenure.since,
         };
         Self { node: Arc::downgrade(node), tenure: Arc::downgrade(tenure), status }
@@ -55,7 +57,7 @@ impl TermView {
 
 impl ClusterView for TermView {
     fn status(&self) -> ClusterStatus {
-        let Frozen { node, term, ttl, since } = &self.status;
+        let Frozen { node, term, ttl, takeover_delay, since } = &self.status;
         let shared = self.node.upgrade();
         let report = shared.as_ref().map(|shared| shared.report()).unwrap_or_default();
         let relayed = |name: &str| match shared.as_ref().map(|shared| shared.front.borrow().clone()) {
@@ -69,6 +71,8 @@ impl ClusterView for TermView {
             node: node.clone(),
             term: *term,
             leader_since: *since,
+            ttl: *ttl,
+            takeover_delay: *takeover_delay,
             left: self.tenure.upgrade().map(|tenure| tenure.term.left(Moment::now())).unwrap_or_default(),
             nodes: rows(&report, node, *ttl, relayed),
             changes: changes(&report),
@@ -112,6 +116,12 @@ impl NodeShared {
     /// What the node knows of its cluster, now.
     fn report(&self) -> ClusterReport {
         self.cluster.report.borrow().aged(Moment::now())
+    }
+
+    /// Whether other nodes run, as the engine says.
+    pub fn hears_of_others(&self, ttl: Duration) -> bool {
+        let report = self.report();
+        report.nodes.iter().any(|(record, seen)| *record.node != *self.name && *seen <= ttl * LOST_AFTER)
     }
 }
 

@@ -261,7 +261,8 @@ impl fmt::Display for Hello {
              max_name={MAX_NAME_CHARS} max_locks={max_locks}"
         )?;
         let Some(cluster) = cluster else { return Ok(()) };
-        write!(f, " node={} term={}", Written(&cluster.node), cluster.term)
+        let (ttl, delay) = (Seconds(cluster.ttl), Seconds(cluster.takeover_delay));
+        write!(f, " node={} term={} ttl={ttl} takeover_delay={delay}", Written(&cluster.node), cluster.term)
     }
 }
 

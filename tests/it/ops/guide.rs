@@ -33,6 +33,19 @@ fn every_file_for_operators_is_listed() {
     }
 }
 
+#[test]
+fn every_alert_of_a_cluster_leads_to_its_part() {
+    let (alerts, page) = (read("ops/alerts.yml"), read("docs/cluster.md"));
+    let headings = page.lines().filter_map(|line| line.strip_prefix("### "));
+    let parts: Vec<_> = headings.map(|heading| heading.to_lowercase().replace(' ', "-")).collect();
+    let rules = alerts.split_once("name: getlockd cluster").unwrap().1.split("- alert: ").skip(1);
+    for rule in rules {
+        let anchor = rule.split_once("docs/cluster.md#").expect(rule).1;
+        let anchor = anchor.split(|c: char| !c.is_alphanumeric() && c != '-').next().unwrap();
+        assert!(parts.iter().any(|part| part == anchor), "{anchor}");
+    }
+}
+
 #[tokio::test]
 async fn metrics_exist() {
     let (_folder, server) = with_store();

@@ -198,6 +198,21 @@ fn systemd_analyze_accepts_the_units() {
 }
 
 #[test]
+fn systemd_analyze_accepts_the_drop_in_of_a_cluster() {
+    let folder = units();
+    let drop_ins = folder.path().join("getlockd.service.d");
+    fs::create_dir(&drop_ins).unwrap();
+    let text = read("getlockd-cluster.conf");
+    fs::write(drop_ins.join("cluster.conf"), &text).unwrap();
+    let service = folder.path().join(UNITS[0]);
+    let Some(output) = tool(Command::new("systemd-analyze").arg("verify").arg(service)) else { return };
+    assert!(output.status.success() && said(&output).is_empty(), "{}", said(&output));
+    let settings =
+        text.lines().filter_map(|line| line.strip_prefix("Environment=")).flat_map(|line| line.split(' '));
+    settings.filter_map(|setting| setting.split_once('=')).for_each(|(name, _)| assert_is_variable(name));
+}
+
+#[test]
 fn service_is_sandboxed() {
     let folder = units();
     let mut command = Command::new("systemd-analyze");

@@ -23,8 +23,21 @@ from ._blocking import NOTHING_YET, Block, Connection, Handle, Keeper, Quietly, 
 from ._events import Event
 from ._leases import Lease, Leases
 from ._observers import Teller, Watch
-from ._shared import ANSWER_TIME, Lost, Names, NotGranted, Refused, Tries, check_callback, clock
-from ._wire import Server, Talk, Wish
+from ._shared import (
+    ANSWER_TIME,
+    PARKED_TIME,
+    TOO_LATE,
+    Broken,
+    Lost,
+    Names,
+    NotGranted,
+    Refused,
+    Silent,
+    Tries,
+    check_callback,
+    clock,
+)
+from ._wire import Address, Hosts, Server, Talk, Wish
 
 __all__ = ["Event", "GetLock", "Guard", "Lease", "Leases", "Lost", "NotGranted", "Refused", "Watch"]
 
@@ -32,11 +45,15 @@ OnWaiter = Optional[Callable[[Event], object]]
 
 
 class GetLock:
-    """A server. Nothing is connected before a lock is wanted.
+    """A server, or a cluster of them. Nothing is connected before a lock is wanted.
+
+    `host` has one address or, for a cluster, several: `"a:3305,b:3305"`, or a list. `port` is that of those without
+    one. If a node does not answer or cannot serve, the next one is tried. The last good one is the first.
 
     `tls` is an `ssl.SSLContext`. A server that is away is tried for `retry` seconds. `stop_within` is the time
     that the work needs to stop: a loss is reported so long before others can have the lock. By default it
-    is two fifths of the time that the server promises.
+    is two fifths of the time that the server promises. In a cluster it is a fifth of the longest promise, and
+    at most three tenths of it.
 
     The lists of the server show `name` and `note`, of at most 256 characters each. By default the name is
     `user@host[pid] program`. With an empty name the client does not introduce itself.
@@ -44,7 +61,7 @@ class GetLock:
 
     def __init__(
         self,
-        host: str = "127.0.0.1",
+        host: Hosts = "127.0.0.1",
         port: int = 3305,
         user: Optional[str] = None,
         password: str = "",
@@ -103,10 +120,10 @@ class GetLock:
         ends with an error that a body raises, unless that is the `Lost` itself. A server that cannot be reached ends it
         within `retry` seconds of the first try. Once the server has answered it is tried forever.
         """
-        wish, retry = _wish(name, None, False, None, None), self._server.retry
+        wish, has_led = _wish(name, None, False, None, None), False
         while True:
-            guard = self._take(wish, Tries(math.inf, retry, outlasts=True))
-            retry = math.inf
+            guard = self._take(wish, self._server.tries(math.inf, outlasts=True, is_known=has_led))
+            has_led = True
             try:
                 with guard:
                     body(guard)
@@ -118,12 +135,12 @@ class GetLock:
         """What happens to the locks whose names begin with `prefix`: `for event in locks.watch("app/")`."""
         return Watch(self._server, prefix)
 
-    def _take(self, wish: Wish, tries: Optional[Tries] = None) -> Guard:
+    def _take(self, wish: Wish, tries: Optional[Tries[Address]] = None) -> Guard:
         def converse(connection: Connection, talk: Talk) -> Guard:
             _converse(connection, talk, patience.left())
             return Guard(wish.names, connection, talk)
 
-        patience = tries or Tries(wish.wait, self._server.retry)
+        patience = tries or self._server.tries(wish.wait)
         return reach(self._server, patience, lambda: self._server.talk(wish), converse)
 
 
@@ -136,13 +153,21 @@ def _wish(
 
 def _converse(connection: Connection, talk: Talk, wait: float) -> None:
     """Returns once the lock is granted, and promised from now on."""
-    connection.send(talk.opening(wait), clock() + ANSWER_TIME)
+    connection.send(talk.opening(wait), clock() + PARKED_TIME)
     while not talk.is_answered:
-        talk.hear(connection.receive(talk.late_at()))
+        try:
+            talk.hear(connection.receive(talk.look_at()))
+        except Silent:
+            question = talk.asks_again()
+            if not question:
+                raise
+            connection.send(question, clock() + ANSWER_TIME)
     if talk.term.is_over():  # The grant came later than the promise reaches.
         connection.send(talk.question(), clock() + ANSWER_TIME)
-        while talk.term.is_over():
+        while talk.term.is_asked():
             talk.hear(connection.receive(talk.term.late_at()))
+        if talk.term.is_over():
+            raise Broken(TOO_LATE)
 
 
 class Guard(Handle):

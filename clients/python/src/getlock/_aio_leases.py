@@ -6,13 +6,15 @@ import contextlib
 import ssl
 from typing import Any, Coroutine, Optional, Set
 
-from ._shared import ANSWER_TIME, TOO_LATE, Names, NotGranted, Refused, Silent, Tries, clock
+from ._shared import ANSWER_TIME, PARKED_TIME, TOO_LATE, Names, NotGranted, Refused, Silent, Tries, clock
 from ._tasks import Block, Connection, Handle, Keeper
-from ._wire import MOST_HEARD, Answer, Http, Loan
+from ._wire import MOST_HEARD, Answer, Base, Hosts, Http, Loan
 
 
 class Leases:
     """A server over HTTP, for programs that cannot keep a connection open. Heartbeats keep a lease.
+
+    `url` has one base URL or, for the nodes of a cluster, several: with commas between, or a list.
 
     `tls` is an `ssl.SSLContext`, for an `url` that begins with https. `stop_within` is the time that the work
     needs to stop, by default a fifth of a lease: a loss is reported so long before others can have the lock.
@@ -23,7 +25,7 @@ class Leases:
 
     def __init__(
         self,
-        url: str = "http://127.0.0.1:3308",
+        url: Hosts = "http://127.0.0.1:3308",
         user: Optional[str] = None,
         password: str = "",
         token: Optional[str] = None,
@@ -104,8 +106,9 @@ class _Exchange:
         self._heard = b""
         self.connection = Connection()
 
-    async def open(self, server: Http, until: float) -> None:
-        await self.connection.open(server.host, server.port, server.tls, until)
+    async def open(self, server: Http, base: Base, until: float) -> None:
+        connect_time = server.cluster.connect_time(ANSWER_TIME)
+        await self.connection.open(base.host, base.port, server.tls, until, connect_time)
 
     async def ask(self, request: bytes, until: float) -> Answer:
         self.connection.send(request)
@@ -120,10 +123,10 @@ class _Exchange:
         return Http.answer(self._heard)
 
 
-async def _ask(server: Http, request: bytes, until: float) -> Answer:
+async def _ask(server: Http, base: Base, request: bytes, until: float) -> Answer:
     exchange = _Exchange()
     try:
-        await exchange.open(server, until)
+        await exchange.open(server, base, until)
         return await exchange.ask(request, until)
     finally:
         exchange.connection.close()
@@ -131,17 +134,18 @@ async def _ask(server: Http, request: bytes, until: float) -> Answer:
 
 async def _take(loan: Loan) -> Lease:
     """A request whose answer was lost is sent again: the server knows it by its id."""
-    tries = Tries(loan.wait, loan.server.retry)
+    tries = Tries(loan.server.cluster, loan.wait, loan.server.retry)
     while True:
         exchange, is_open = _Exchange(), False
         began = clock()
         try:
-            await exchange.open(loan.server, began + ANSWER_TIME)
+            loan.base = tries.address
+            await exchange.open(loan.server, loan.base, began + PARKED_TIME)
             is_open = True
             return await _granted(loan, exchange, tries.left())
-        except (NotGranted, Refused):
-            raise
         except BaseException as error:  # also a cancellation
+            if tries.is_answered(error):
+                raise
             pause = tries.pause_for_lease(error, is_open, bool(loan.lease_token), began)
             if pause is None:
                 if is_open:
@@ -155,9 +159,10 @@ async def _take(loan: Loan) -> Lease:
 async def _granted(loan: Loan, exchange: _Exchange, left: float) -> Lease:
     loan.granted(await exchange.ask(loan.asking(left), loan.answer_until()))
     if loan.must_be_renewed():
-        loan.renewed(await _ask(loan.server, loan.beat(), loan.renewal_until()))
+        loan.renewed(await _ask(loan.server, loan.base, loan.beat(), loan.renewal_until()))
     if loan.term.is_over():
         raise Silent(TOO_LATE)
+    loan.server.cluster.good = loan.base
     return Lease(loan)
 
 
@@ -167,7 +172,7 @@ async def _give_up(loan: Loan, exchange: _Exchange) -> None:
     with contextlib.suppress(OSError, Refused):
         if not loan.lease_token:
             loan.granted(await exchange.answer(clock() + 1))
-        await _ask(loan.server, loan.giving_back(), clock() + 1)
+        await _ask(loan.server, loan.base, loan.giving_back(), clock() + 1)
 
 
 class _Heart(Keeper):
@@ -183,10 +188,11 @@ class _Heart(Keeper):
 
     async def _beat(self, request: bytes) -> None:
         try:
-            answer = await _ask(self._loan.server, request, self._loan.beat_until())
+            answer = await _ask(self._loan.server, self._loan.base, request, self._loan.beat_until())
             if self.is_held():  # An answer that comes too late is worth nothing.
                 self._loan.renewed(answer)
         except OSError:
+            self._loan.move_on()
             self.term.ask_again()
         except Exception as error:
             self.lose(error)
@@ -199,7 +205,7 @@ class _Heart(Keeper):
 
     async def _give_back(self, until: float) -> None:
         try:
-            self._loan.given_back(await _ask(self._loan.server, self._loan.giving_back(), until))
+            self._loan.given_back(await _ask(self._loan.server, self._loan.base, self._loan.giving_back(), until))
             self.end()
         except Exception as error:
             self.lose(error)

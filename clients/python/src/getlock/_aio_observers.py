@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Deque, Optional, Tuple, Type
 
 from ._events import MISSED, Event
-from ._shared import Tries, check_text, passes
+from ._shared import check_text, passes
 from ._tasks import Connection, reach
 from ._wire import Observation, Server
 
@@ -78,4 +78,4 @@ class Watch:
                 observation.hear(await connection.receive(observation.late_at()))
             return connection, observation
 
-        return await reach(self._server, Tries(math.inf, self._server.retry), begin, observe)
+        return await reach(self._server, self._server.tries(math.inf), begin, observe)

@@ -28,7 +28,7 @@ from ._shared import (
     shown,
     tracked,
 )
-from ._wire import Dialogue, Server
+from ._wire import Address, Dialogue, Server
 
 F = TypeVar("F", bound=Callable[..., Any])
 H = TypeVar("H", bound="Handle")
@@ -66,9 +66,16 @@ class Connection:
     """A socket. Reading has a time by which something must have come."""
 
     def __init__(
-        self, host: str, port: int, tls: Optional[ssl.SSLContext], until: float, address: Optional[str] = None
+        self,
+        host: str,
+        port: int,
+        tls: Optional[ssl.SSLContext],
+        until: float,
+        connect_time: float,
+        address: Optional[str] = None,
     ) -> None:
-        self.socket = _connected(address or host, port, until)
+        """The handshake of TLS has until `until`: a cluster without a leader answers none."""
+        self.socket = _connected(address or host, port, min(until, clock() + connect_time))
         try:
             set_up(self.socket)
             if tls:
@@ -143,16 +150,22 @@ def _wrapped(tls: ssl.SSLContext, plain: socket.socket, host: str) -> ssl.SSLSoc
     return tls.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
 
 
-def reach(server: Server, tries: Tries, begin: Callable[[], D], then: Callable[[Connection, D], R]) -> R:
+def reach(server: Server, tries: Tries[Address], begin: Callable[[], D], then: Callable[[Connection, D], R]) -> R:
     """What `then` returns of a connection and its dialogue. Nothing is held yet, so one that breaks is made again."""
     while True:
         dialogue, connection = begin(), None
         try:
-            connection = Connection(server.host, server.port, server.tls, clock() + ANSWER_TIME)
-            return then(connection, dialogue)
+            host, port = tries.address
+            connect_time = server.cluster.connect_time(ANSWER_TIME)
+            connection = Connection(host, port, server.tls, clock() + server.cluster.first_answer_time(), connect_time)
+            result = then(connection, dialogue)
+            server.cluster.good = tries.address
+            return result
         except BaseException as error:  # also what a signal handler raises
             if connection:
                 connection.close()
+            if dialogue.session:
+                server.cluster.good = tries.address
             pause = tries.pause_after(error, dialogue.was_heard)
             if pause is None:
                 raise

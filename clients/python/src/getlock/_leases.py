@@ -9,12 +9,14 @@ import time
 from typing import Optional
 
 from ._blocking import Block, Connection, Handle, Keeper, Quietly
-from ._shared import ANSWER_TIME, TOO_LATE, Names, NotGranted, Refused, Silent, Tries, clock
-from ._wire import MOST_HEARD, Answer, Http, Loan
+from ._shared import ANSWER_TIME, PARKED_TIME, TOO_LATE, Names, NotGranted, Refused, Silent, Tries, clock
+from ._wire import MOST_HEARD, Answer, Base, Hosts, Http, Loan
 
 
 class Leases:
     """A server over HTTP, for programs that cannot keep a connection open. Heartbeats keep a lease.
+
+    `url` has one base URL or, for the nodes of a cluster, several: with commas between, or a list.
 
     `tls` is an `ssl.SSLContext`, for an `url` that begins with https. `stop_within` is the time that the work
     needs to stop, by default a fifth of a lease: a loss is reported so long before others can have the lock.
@@ -25,7 +27,7 @@ class Leases:
 
     def __init__(
         self,
-        url: str = "http://127.0.0.1:3308",
+        url: Hosts = "http://127.0.0.1:3308",
         user: Optional[str] = None,
         password: str = "",
         token: Optional[str] = None,
@@ -102,9 +104,10 @@ class Lease(Handle):
 class _Exchange:
     """A request and its answer, on a connection of its own."""
 
-    def __init__(self, server: Http, until: float, address: Optional[str] = None) -> None:
+    def __init__(self, server: Http, base: Base, until: float, address: Optional[str] = None) -> None:
         self._heard, self.address = bytearray(MOST_HEARD), ""
-        self.connection = Connection(server.host, server.port, server.tls, until, address)
+        connect_time = server.cluster.connect_time(ANSWER_TIME)
+        self.connection = Connection(base.host, base.port, server.tls, until, connect_time, address)
 
     def ask(self, request: bytes, until: float) -> Answer:
         self.connection.send(request, clock() + ANSWER_TIME)
@@ -119,8 +122,8 @@ class _Exchange:
         return Http.answer(heard)
 
 
-def _ask(server: Http, request: bytes, until: float, address: str) -> Answer:
-    exchange = _Exchange(server, until, address)
+def _ask(server: Http, base: Base, request: bytes, until: float, address: Optional[str]) -> Answer:
+    exchange = _Exchange(server, base, until, address)
     try:
         return exchange.ask(request, until)
     finally:
@@ -129,16 +132,17 @@ def _ask(server: Http, request: bytes, until: float, address: str) -> Answer:
 
 def _take(loan: Loan) -> Lease:
     """A request whose answer was lost is sent again: the server knows it by its id."""
-    tries = Tries(loan.wait, loan.server.retry)
+    tries = Tries(loan.server.cluster, loan.wait, loan.server.retry)
     while True:
         exchange: Optional[_Exchange] = None
         began = clock()
         try:
-            exchange = _Exchange(loan.server, began + ANSWER_TIME)
+            loan.base = tries.address
+            exchange = _Exchange(loan.server, loan.base, began + PARKED_TIME)
             return _granted(loan, exchange, tries.left())
-        except (NotGranted, Refused):
-            raise
         except BaseException as error:  # also what a signal handler raises
+            if tries.is_answered(error):
+                raise
             pause = tries.pause_for_lease(error, exchange is not None, bool(loan.lease_token), began)
             if pause is None:
                 if exchange is not None:
@@ -155,9 +159,10 @@ def _granted(loan: Loan, exchange: _Exchange, left: float) -> Lease:
     exchange.address = exchange.connection.socket.getpeername()[0]
     loan.granted(exchange.ask(loan.asking(left), loan.answer_until()))
     if loan.must_be_renewed():
-        loan.renewed(_ask(loan.server, loan.beat(), loan.renewal_until(), exchange.address))
+        loan.renewed(_ask(loan.server, loan.base, loan.beat(), loan.renewal_until(), exchange.address))
     if loan.term.is_over():
         raise Silent(TOO_LATE)
+    loan.server.cluster.good = loan.base
     return Lease(loan, exchange.address)
 
 
@@ -167,7 +172,7 @@ def _give_up(loan: Loan, exchange: _Exchange) -> None:
     with contextlib.suppress(NotGranted, Refused), Quietly():
         if not loan.lease_token:
             loan.granted(exchange.answer(clock() + 1))
-        _ask(loan.server, loan.giving_back(), clock() + 1, exchange.address)
+        _ask(loan.server, loan.base, loan.giving_back(), clock() + 1, exchange.address)
 
 
 class _Heart(Keeper):
@@ -175,7 +180,7 @@ class _Heart(Keeper):
 
     def __init__(self, loan: Loan, address: str) -> None:
         super().__init__(loan.names, loan.term)
-        self._loan, self._address = loan, address
+        self._loan, self._addresses = loan, {loan.base: address}
         self._wake, self._is_dropped = threading.Event(), False
 
     def end(self) -> None:
@@ -208,10 +213,12 @@ class _Heart(Keeper):
                 if self.is_held():  # An answer that comes too late is worth nothing.
                     self._loan.renewed(answer)
         except OSError:
+            self._loan.move_on()
             self.term.ask_again()
 
     def release_by(self, until: float) -> None:
         self._loan.given_back(self._ask(self._loan.giving_back(), until))
 
     def _ask(self, request: bytes, until: float) -> Answer:
-        return _ask(self._loan.server, request, until, self._address)
+        base = self._loan.base
+        return _ask(self._loan.server, base, request, until, self._addresses.get(base))

@@ -10,7 +10,7 @@ from typing import Callable, Deque, Optional, Tuple, Type
 
 from ._blocking import Connection, reach
 from ._events import MISSED, MOST_EVENTS, Event
-from ._shared import ANSWER_TIME, Tries, check_text, clock, passes
+from ._shared import PARKED_TIME, check_text, clock, passes
 from ._wire import Observation, Server
 
 
@@ -107,9 +107,9 @@ class Watch:
             return self._server.observation(self._prefix, self._events)
 
         def observe(connection: Connection, observation: Observation) -> Tuple[Connection, Observation]:
-            connection.send(observation.opening(), clock() + ANSWER_TIME)
+            connection.send(observation.opening(), clock() + PARKED_TIME)
             while not observation.is_answered:
                 observation.hear(connection.receive(observation.late_at()))
             return connection, observation
 
-        return reach(self._server, Tries(math.inf, self._server.retry), begin, observe)
+        return reach(self._server, self._server.tries(math.inf), begin, observe)

@@ -14,20 +14,30 @@ import time
 import warnings
 import weakref
 from collections import deque
-from typing import Callable, Deque, Optional, Sequence, Tuple, TypeVar, Union
+from typing import Any, Callable, Deque, Generic, List, Optional, Sequence, Tuple, TypeVar, Union
 
 ANSWER_TIME = 10.0  # seconds that the server may take to answer a command that does not wait
+PARKED_TIME = 15.0  # the same for a connection that is new: while a cluster has no leader it is held for 10 s
+CONNECT_TIME = 3.0  # seconds until the next of several addresses is tried
+TURN_TIME = 5.0  # the same for one that is connected and silent: all nodes of a cluster are held up alike
 LONGEST_TEXT = 256  # characters of a name or a note of a client
 LONGEST = 1e9  # seconds; a longer wait is forever
 MOST_NAMES = 64  # of one request
 MOST_PERMITS = 65535  # of one lock
+CLUSTER_MARGIN = 1 / 5  # of the longest promise of a cluster, for the work to stop; if nobody says what it needs
+CLUSTER_MOST = 3 / 10  # of it, that the work may need to stop
+CLUSTER_EVERY = 1 / 9  # of it, between two questions: a tenth of --cluster-ttl, of which it is nine tenths
 LONGEST_NAP = 1.0  # seconds; no sleep counts the time that the machine is suspended, so none may be long
 NO_ANSWER = "the server does not answer; check the network and the server"
 ENDED = "the connection to the server ended, so others may have the lock; take the lock again"
 TOO_LATE = "the server has not answered in time, so others may get the lock; take the lock again"
+OUTDATED = "a server answered that no longer leads its cluster, so others may have the lock; take the lock again"
+
+UNAVAILABLE = "Unavailable"  # the symbol of 503 over HTTP
 
 Names = Union[str, Sequence[str]]  # of one lock, or of several
 
+A = TypeVar("A")
 S = TypeVar("S", bound=socket.socket)
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
 
@@ -95,7 +105,7 @@ def is_of_the_network(error: Optional[BaseException]) -> bool:
 
 def passes(error: BaseException) -> bool:
     """Whether another connection may be answered better."""
-    return is_of_the_network(error) or getattr(error, "symbol", None) in ("SHUTDOWN", "LIMIT")
+    return is_of_the_network(error) or getattr(error, "symbol", None) in ("SHUTDOWN", "LIMIT", "UNAVAILABLE")
 
 
 def blame(error: BaseException, why: Lost) -> None:
@@ -142,6 +152,16 @@ def check_text(what: str, value: object, may_be_none: bool = False) -> None:
         raise TypeError(f"{what} must be a string; it is {value!r}")
     if not value.isascii() and any("\ud800" <= one <= "\udfff" for one in value):
         raise ValueError(f"{what} has half of a surrogate pair; use valid Unicode; it is {value!r}")
+
+
+def parts_of(what: str, value: Any) -> List[str]:
+    """Of a string with commas, or of a list of strings."""
+    words = value if isinstance(value, (list, tuple)) else [value]
+    for word in words:
+        check_text(what, word)
+    if not words:
+        raise ValueError(f"{what} is an empty list; give it at least one address")
+    return [one.strip() for word in words for one in word.split(",")]
 
 
 def may_be_granted(error: BaseException) -> bool:
@@ -269,26 +289,75 @@ if hasattr(os, "register_at_fork"):
     )
 
 
+class Cluster(Generic[A]):
+    """What the connections of one client know together: the addresses, and the cluster behind them if there is one."""
+
+    def __init__(self, addresses: Sequence[A]) -> None:
+        self.addresses, self.good = list(addresses), addresses[0]
+        self.term, self.longest = 0, 0.0
+
+    def round(self) -> List[A]:
+        """All addresses in the order of the tries: the last good one is first."""
+        at = self.addresses.index(self.good)
+        return self.addresses[at:] + self.addresses[:at]
+
+    def connect_time(self, usual: float) -> float:
+        return usual if len(self.addresses) == 1 else min(CONNECT_TIME, usual)
+
+    def first_answer_time(self) -> float:
+        return PARKED_TIME if len(self.addresses) == 1 else TURN_TIME
+
+    def takes(self, term: int, left: float = 0.0) -> bool:
+        """Whether an answer of that term counts. One of a lower term than has been seen comes from an old leader."""
+        with _forking:  # A lock that a forked child can use.
+            if term < self.term:
+                return False
+            self.term, self.longest = term, max(self.longest, left)
+            return True
+
+
 class Term:
     """Until when the lock is surely held, by what the server has promised.
 
     A promise counts from the moment in which its question was sent. `limit` is the end of the last promise,
     less the time that the work needs to stop.
+
+    The promises of a cluster differ: each has what is left to its leader. The longest one stands for the rest.
     """
 
-    def __init__(self, stop_within: Optional[float], margin: float, every: float) -> None:
+    def __init__(
+        self, stop_within: Optional[float], margin: float, every: float, cluster: Optional[Cluster[Any]] = None
+    ) -> None:
         self.limit = self.promised_until = self.question_at = -math.inf
         self._stop_within, self._margin, self._every = stop_within, margin, every
         self._left = 0.0
+        self._cluster, self._number = cluster, 0
         self._asked: Deque[float] = deque()
+
+    def led(self, number: int, left: float) -> None:
+        """The answer is of a cluster, in that term of its leader. A connection is of one term."""
+        cluster = self._cluster
+        if cluster is None or number == 0 or self._number not in (0, number) or not cluster.takes(number, left):
+            raise Broken(OUTDATED)
+        self._number, self._margin, self._every = number, CLUSTER_MARGIN, CLUSTER_EVERY
 
     def check(self, left: float) -> None:
         """Refuses a time to stop that would begin before the next promise comes."""
+        if self._number and self._cluster:
+            self._check_in_cluster(CLUSTER_MOST * self._cluster.longest)
+            return
         most = left * (1 - self._every)
         if left and self._stop_within is not None and self._stop_within >= most:
             raise ValueError(
                 f"stop_within={self._stop_within:g} is too long, since the lock is promised for {left:g} s at a time; "
                 f"use less than {most:g}, or a longer promise (ttl of a lease, --keepalive of the server)"
+            )
+
+    def _check_in_cluster(self, most: float) -> None:
+        if self._stop_within is not None and self._stop_within > most > 0:
+            raise ValueError(
+                f"stop_within={self._stop_within:g} is too long for this cluster; use at most {most:g}, or a greater "
+                "--cluster-ttl or --takeover-delay of the servers, of which a fifth is always short enough"
             )
 
     def _time_of(self, left: float) -> float:
@@ -308,17 +377,19 @@ class Term:
         if not self._asked:
             return
         asked = self._asked.popleft()
-        if left == 0:  # The server promises nothing, so nothing can run out.
+        if left == 0 and not self._number:  # The server promises nothing, so nothing can run out.
             self.limit = self.promised_until = self.question_at = math.inf
             return
-        self._left = left
-        self.limit = asked + self._time_of(left)
-        self.promised_until = asked + left
-        self.question_at = asked + left * self._every
+        # An earlier promise still holds, also if that of a cluster has become shorter.
+        self.promised_until = max(self.promised_until, asked + left)
+        self._left = self._cluster.longest if self._number and self._cluster else left
+        self.limit = self.promised_until - (self._left - self._time_of(self._left))
+        self.question_at = asked + self._left * self._every
 
     def restart(self) -> None:
         """What was asked before has no answer any more."""
         self._asked.clear()
+        self.promised_until = -math.inf
 
     def ask_again(self) -> None:
         """The last question failed: the next one is soon."""
@@ -328,6 +399,12 @@ class Term:
     def late_at(self) -> float:
         """From then on the answer to the last question is worth nothing."""
         return self._asked[-1] + (self._time_of(self._left) if self._left else ANSWER_TIME)
+
+    def look_at(self) -> float:
+        """When one who waits for a lock looks whether the leader of a cluster is still there. A server alone stays."""
+        if not self._number or self._cluster is None:
+            return math.inf
+        return self._asked[-1] + self._cluster.longest if self._asked else self.promised_until
 
     def is_over(self) -> bool:
         return clock() >= self.limit
@@ -392,11 +469,12 @@ class Keeper:
             raise RuntimeError("the lock has been released; take it again")
 
 
-class Tries:
-    """How long a lock is tried for, while connections break and the server is away."""
+class Tries(Generic[A]):
+    """How long a lock is tried for, and where, while connections break and servers are away."""
 
-    def __init__(self, wait: float, retry: float, outlasts: bool = False) -> None:
+    def __init__(self, cluster: Cluster[A], wait: float, retry: float, outlasts: bool = False) -> None:
         """One that `outlasts` is tried forever, once the server has answered."""
+        self._cluster, self._round = cluster, cluster.round()
         self._away_since = clock()
         self._deadline, self._retry, self._pause = self._away_since + wait, retry, 0.05
         self._outlasts = outlasts
@@ -404,25 +482,42 @@ class Tries:
     def left(self) -> float:
         return max(0.0, self._deadline - clock())
 
+    @property
+    def address(self) -> A:
+        return self._round[0]
+
     def pause_after(self, error: BaseException, was_heard: bool, may_be_granted: bool = False) -> Optional[float]:
         """Seconds until the next try, the last of which is when the time is over. None if there is none.
 
-        What may have been granted is asked for again also when the time is over.
+        Each address has its turn before a pause. What may have been granted is asked for again also when the time
+        is over.
         """
         now = clock()
         if was_heard:
             self._away_since = now
             self._retry = math.inf if self._outlasts else self._retry
+        passing = passes(error) and not isinstance(error, ssl.SSLCertVerificationError)
+        if passing and len(self._round) > 1:
+            self._round.pop(0)
+            return 0.0
+        self._round = self._cluster.round()
         end = self._away_since + self._retry
         if not may_be_granted:
             end = min(self._deadline, end)
         pause, self._pause = self._pause * random.uniform(0.5, 1), min(2.0, self._pause * 2)
-        stays = isinstance(error, ssl.SSLCertVerificationError)
-        return min(pause, end - now) if passes(error) and not stays and now < end else None
+        return min(pause, end - now) if passing and now < end else None
+
+    def is_answered(self, error: BaseException) -> bool:
+        """Whether this is the server's last word on a lease. A node that says `Unavailable` leaves others to ask."""
+        is_unavailable = getattr(error, "symbol", None) == UNAVAILABLE
+        return isinstance(error, (NotGranted, Refused)) and not (is_unavailable and len(self._round) > 1)
 
     def pause_for_lease(self, error: BaseException, was_sent: bool, is_known: bool, began: float) -> Optional[float]:
         """As `pause_after`, for a request of HTTP that began then. None also for what another one would not change."""
-        is_lost = was_sent and may_be_granted(error)
+        if isinstance(error, Refused):
+            self._round.pop(0)
+            return 0.0
+        is_lost = was_sent and (may_be_granted(error) or (isinstance(error, Silent) and len(self._round) > 1))
         if is_known or (was_sent and not is_lost):
             return None
         # Whatever broke a long wait, it was not that nobody was there.

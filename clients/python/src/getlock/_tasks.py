@@ -42,7 +42,7 @@ from ._shared import (
     shown,
     tracked,
 )
-from ._wire import Dialogue, Server
+from ._wire import Address, Dialogue, Server
 
 F = TypeVar("F", bound=Callable[..., Any])
 H = TypeVar("H", bound="Handle")
@@ -68,15 +68,24 @@ class Connection(asyncio.Protocol):
         self._listener: Optional[Listener] = None
         self._socket: Optional[socket.socket] = None
 
-    async def open(self, host: str, port: int, tls: Optional[ssl.SSLContext], until: float) -> None:
+    async def open(
+        self, host: str, port: int, tls: Optional[ssl.SSLContext], until: float, connect_time: float
+    ) -> None:
+        """The handshake of TLS has until `until`: a cluster without a leader answers none."""
         try:
-            await _within(max(0.001, until - clock()), self._open(host, port, tls))
+            await _within(max(0.001, min(until - clock(), connect_time)), self._connect(host, port))
+            await _within(max(0.001, until - clock()), self._open(host, tls))
         except BaseException:
             self.close()
             raise
 
-    async def _open(self, host: str, port: int, tls: Optional[ssl.SSLContext]) -> None:
-        self._socket = one = await _connected(self._loop, host, port)
+    async def _connect(self, host: str, port: int) -> None:
+        self._socket = await _connected(self._loop, host, port)
+
+    async def _open(self, host: str, tls: Optional[ssl.SSLContext]) -> None:
+        one = self._socket
+        if one is None:
+            raise Broken(ENDED)
         try:
             set_up(one)
             name = host if tls else None
@@ -160,16 +169,22 @@ def _told(error: BaseException) -> BaseException:
 
 
 async def reach(
-    server: Server, tries: Tries, begin: Callable[[], D], then: Callable[[Connection, D], Awaitable[R]]
+    server: Server, tries: Tries[Address], begin: Callable[[], D], then: Callable[[Connection, D], Awaitable[R]]
 ) -> R:
     """What `then` returns of a connection and its dialogue. Nothing is held yet, so one that breaks is made again."""
     while True:
         dialogue, connection = begin(), Connection()
         try:
-            await connection.open(server.host, server.port, server.tls, clock() + ANSWER_TIME)
-            return await then(connection, dialogue)
+            host, port = tries.address
+            connect_time = server.cluster.connect_time(ANSWER_TIME)
+            await connection.open(host, port, server.tls, clock() + server.cluster.first_answer_time(), connect_time)
+            result = await then(connection, dialogue)
+            server.cluster.good = tries.address
+            return result
         except BaseException as error:  # also a cancellation
             connection.close()
+            if dialogue.session:
+                server.cluster.good = tries.address
             pause = tries.pause_after(error, dialogue.was_heard)
             if pause is None:
                 raise

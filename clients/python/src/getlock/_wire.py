@@ -11,20 +11,24 @@ import re
 import ssl
 import uuid
 from collections import deque
-from typing import Any, Callable, Deque, Dict, NamedTuple, Optional, Union
-from urllib.parse import urlsplit
+from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Sequence, Union
+from urllib.parse import SplitResult, urlsplit
 
 from ._events import Event, plain
 from ._shared import (
     ANSWER_TIME,
     ENDED,
+    OUTDATED,
+    PARKED_TIME,
     Broken,
+    Cluster,
     Identity,
     Names,
     NotGranted,
     Odd,
     Refused,
     Term,
+    Tries,
     check_mode,
     check_shown,
     check_span,
@@ -32,6 +36,7 @@ from ._shared import (
     check_tls,
     clock,
     names_of,
+    parts_of,
     wait_of,
 )
 
@@ -39,8 +44,10 @@ from ._shared import (
 LONGEST_LINE = 65536  # bytes; nothing that a client asks for comes near to it
 MOST_HEARD = 65536  # bytes of an answer over HTTP
 _PROMISE = re.compile(r"KEEPALIVE left=([0-9]{1,9}(?:\.[0-9]+)?)(?: [a-z_]+=.*)?")
+_TERM = re.compile(r" term=([^ ]*)")
 _IS_CUT = re.compile(rb"HTTP/1\.[01] 5|HTTP/1(?!.*\r\n\r\n)", re.DOTALL)
 _NUMBER = re.compile(r"[0-9]{1,18}")
+_HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:\[\]]*):([0-9]{1,5})")
 
 
 def quoted(text: str) -> bytes:
@@ -50,12 +57,37 @@ def quoted(text: str) -> bytes:
     return f"'{text}'".encode()
 
 
+class Address(NamedTuple):
+    host: str
+    port: int
+
+
+Hosts = Union[str, Sequence[str]]  # of one server, or of the nodes of a cluster
+
+
+def _addresses(host: Hosts, port: int) -> List[Address]:
+    """Of `"a"`, `"a:3305,b:3305"` or a list of them; `port` is that of those without one."""
+    hosts = parts_of("host", host)
+    if len(hosts) > 1 and not all(hosts):
+        raise ValueError(f'host must be as "127.0.0.1" or "a:3305,b:3305"; it is {host!r}')
+    return [_address(one, port) for one in hosts]
+
+
+def _address(text: str, port: int) -> Address:
+    match = _HOST_AND_PORT.fullmatch(text)
+    if match is None:  # of IPv6, without a port
+        return Address(text.strip("[]"), port)
+    if not 0 < int(match[2]) < 65536:
+        raise ValueError(f"{text!r} has a port that is none; use 1 to 65535")
+    return Address(match[1].strip("[]"), int(match[2]))
+
+
 class Server:
-    """A server by the line protocol, and how it is used."""
+    """A server by the line protocol, or a cluster of them, and how it is used."""
 
     def __init__(
         self,
-        host: str,
+        host: Hosts,
         port: int,
         user: Optional[str],
         password: str,
@@ -65,7 +97,6 @@ class Server:
         name: Optional[str],
         note: Optional[str],
     ) -> None:
-        check_text("host", host)
         check_text("user", user, may_be_none=True)
         check_text("password", password)
         if not isinstance(port, int) or isinstance(port, bool):
@@ -74,15 +105,25 @@ class Server:
         check_span("retry", retry)
         if stop_within is not None:
             check_span("stop_within", stop_within)
-        self.host, self.port, self.tls, self.retry, self._stop_within = host, port, tls, retry, stop_within
+        self.cluster = Cluster(_addresses(host, port))
+        self.tls, self.retry, self._stop_within = tls, retry, stop_within
         self._identity = Identity(name, note)
         self._login = b"AUTH " + quoted(user) + b" " + quoted(password) + b"\n" if user else b""
 
     def talk(self, wish: Wish) -> Talk:
-        return Talk(self._login, self._introduction(), wish, Term(self._stop_within, margin=2 / 5, every=1 / 5))
+        term = Term(self._stop_within, margin=2 / 5, every=1 / 5, cluster=self.cluster)
+        talk = Talk(self._login, self._introduction(), wish, term)
+        talk.first_answer_time = self.cluster.first_answer_time()
+        return talk
+
+    def tries(self, wait: float, outlasts: bool = False, is_known: bool = False) -> Tries[Address]:
+        """One that `outlasts` goes on forever once a server has answered, and one that `is_known` from the start."""
+        return Tries(self.cluster, wait, math.inf if is_known else self.retry, outlasts)
 
     def observation(self, prefix: str, events: Deque[Event]) -> Observation:
-        return Observation(self._login, self._introduction(), prefix, events)
+        observation = Observation(self._login, self._introduction(), prefix, events)
+        observation.first_answer_time = self.cluster.first_answer_time()
+        return observation
 
     def _introduction(self) -> bytes:
         name, note = self._identity.name, self._identity.note
@@ -129,7 +170,7 @@ class Dialogue:
         self.was_heard = self.is_answered = False
         self._login, self._introduction, self._rest = login, introduction, b""
         self._expected: Deque[Callable[[str], None]] = deque()
-        self._opened = 0.0
+        self._opened, self.first_answer_time = 0.0, PARKED_TIME
 
     def _beginning(self) -> bytes:
         """All that can be asked without an answer goes out in one piece. This is its begin."""
@@ -143,7 +184,7 @@ class Dialogue:
 
     def late_at(self) -> float:
         """From then on the server does not answer, as it seems."""
-        return self._opened + ANSWER_TIME
+        return self._opened + (ANSWER_TIME if self.was_heard else self.first_answer_time)
 
     def is_over(self) -> bool:
         """Whether nothing that comes matters any more."""
@@ -230,6 +271,14 @@ class Talk(Dialogue):
         """All but the lock is answered at once."""
         return super().late_at() + (self._wait if self.session else 0.0)
 
+    def look_at(self) -> float:
+        """By then something must have come, or else it is time for another question."""
+        return min(self.late_at(), self.term.look_at())
+
+    def asks_again(self) -> bytes:
+        """The question of one who has heard nothing until `look_at`; nothing if that was the last chance."""
+        return b"" if self.term.is_asked() or clock() >= self.late_at() else self.question()
+
     def is_over(self) -> bool:
         """What the server says behind the release is about a session without the lock."""
         return self.is_released
@@ -242,7 +291,9 @@ class Talk(Dialogue):
         promise = _PROMISE.fullmatch(line)
         if promise is None or not self.term.is_asked():
             raise _Unexpected
-        left = float(promise[1])
+        left, term = float(promise[1]), _TERM.search(line)
+        if term:
+            self.term.led(_number(term[1]), left)
         if not self.is_answered:
             self.term.check(left)
         self.term.answered(left)
@@ -307,12 +358,21 @@ class Answer(NamedTuple):
         return self.symbol == symbol and self.fields.get("success") is True
 
 
+class Base(NamedTuple):
+    """Where a server is, over HTTP."""
+
+    host: str
+    port: int
+    place: str
+    path: str
+
+
 class Http:
-    """A server over HTTP: requests to bytes, and bytes to answers."""
+    """A server over HTTP, or a cluster of them: requests to bytes, and bytes to answers."""
 
     def __init__(
         self,
-        url: str,
+        url: Hosts,
         user: Optional[str],
         password: str,
         token: Optional[str],
@@ -322,33 +382,32 @@ class Http:
         name: Optional[str],
         note: Optional[str],
     ) -> None:
-        check_text("url", url)
         check_text("user", user, may_be_none=True)
         check_text("password", password)
         check_text("token", token, may_be_none=True)
         check_tls(tls)
-        parts = urlsplit(url)
-        is_word = url.isascii() and url.isprintable() and " " not in url
-        if not is_word or parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
-            raise ValueError(f"url must be as http://127.0.0.1:3308, without user and password; it is {url!r}")
-        if tls and parts.scheme == "http":
+        parts = _urls(url)
+        is_tls = parts[0].scheme == "https"
+        if any((one.scheme == "https") != is_tls for one in parts):
+            raise ValueError(f"some of {url!r} have TLS and some have not; use https:// for all, or for none")
+        if tls and not is_tls:
             raise ValueError(f"tls is given and {url!r} has none; use https://")
         if user is not None and token is not None:
             raise ValueError("user and token are both given; use one of them")
-        is_tls = parts.scheme == "https"
-        self.host, self.port = parts.hostname, parts.port or (443 if is_tls else 80)
+        usual = 443 if is_tls else 80
+        bases = [Base(one.hostname or "", one.port or usual, one.netloc, one.path.rstrip("/")) for one in parts]
+        self.cluster = Cluster(bases)
         self.tls = (tls or ssl.create_default_context()) if is_tls else None
         check_span("retry", retry)
         if stop_within is not None:
             check_span("stop_within", stop_within)
         self.retry, self.stop_within, self.identity = retry, stop_within, Identity(name, note)
-        self._place, self._path = parts.netloc, parts.path.rstrip("/")
         self._login = _login(user, password, token)
 
-    def request(self, verb: str, fields: Dict[str, Any]) -> bytes:
+    def request(self, base: Base, verb: str, fields: Dict[str, Any]) -> bytes:
         body = json.dumps(fields).encode()
-        path = f"{self._path}/api/lock/{verb}"
-        head = f"POST {path} HTTP/1.1\r\nHost: {self._place}\r\nConnection: close\r\n{self._login}"
+        path = f"{base.path}/api/lock/{verb}"
+        head = f"POST {path} HTTP/1.1\r\nHost: {base.place}\r\nConnection: close\r\n{self._login}"
         return f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
     @staticmethod
@@ -367,6 +426,19 @@ class Http:
             # The answer was cut off, or a proxy could not pass it on.
             is_cut = isinstance(error, http.client.IncompleteRead) or _IS_CUT.match(data)
             raise (Broken(text) if is_cut else Odd(text)) from None
+
+
+def _urls(url: Hosts) -> List[SplitResult]:
+    """Of one base URL, or of several: a list, or with commas between."""
+    return [_url(one) for one in parts_of("url", url)]
+
+
+def _url(url: str) -> SplitResult:
+    parts = urlsplit(url)
+    is_word = url.isascii() and url.isprintable() and " " not in url
+    if not is_word or parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        raise ValueError(f"url must be as http://127.0.0.1:3308, without user and password; it is {url!r}")
+    return parts
 
 
 class _Heard:
@@ -411,6 +483,7 @@ class Loan:
         check_shown("client", client)
         check_shown("note", note)
         self.server, self.wait = server, wait_of(timeout)
+        self.base = server.cluster.good
         self.lease_token, self.fencing_token = "", 0
         milliseconds = int(ttl * 1000)
         self._ttl, self._asked = milliseconds / 1000, 0.0
@@ -434,10 +507,10 @@ class Loan:
         self.term.asked()
         self._asked, self._waits = clock(), left
         wait = -1 if left == math.inf else math.ceil(left * 1000)
-        return self.server.request("acquire", {**self._fields, "waitMs": wait})
+        return self.server.request(self.base, "acquire", {**self._fields, "waitMs": wait})
 
     def answer_until(self) -> float:
-        return self._asked + self._waits + ANSWER_TIME
+        return self._asked + self._waits + PARKED_TIME
 
     def granted(self, answer: Answer) -> None:
         """The time of the lease runs from the grant, of which only this is known: it came after the question."""
@@ -446,6 +519,7 @@ class Loan:
             raise NotGranted.of(self.names, self.wait, in_the_way if isinstance(in_the_way, str) else self.names[0])
         if not answer.is_good("Acquired"):
             raise _refusal(answer)
+        self._check_term(answer)
         token, number = answer.fields.get("lockToken"), answer.fields.get("fencingToken")
         if not isinstance(token, str) or not token:
             raise Odd("the server granted a lease without a token; check that the url is of getlockd")
@@ -461,7 +535,12 @@ class Loan:
 
     def beat(self) -> bytes:
         self.term.asked()
-        return self.server.request("heartbeat", self._token_fields())
+        return self.server.request(self.base, "heartbeat", self._token_fields())
+
+    def move_on(self) -> None:
+        """The next heartbeat goes to the next address, and comes back to this one behind the others."""
+        addresses = self.server.cluster.addresses
+        self.base = addresses[(addresses.index(self.base) + 1) % len(addresses)]
 
     def beat_until(self) -> float:
         """There is time for another one if this one is not answered."""
@@ -472,6 +551,7 @@ class Loan:
 
     def renewed(self, answer: Answer) -> None:
         if answer.is_good("HeartbeatReceived"):
+            self._check_term(answer)
             self.term.answered(self._ttl)
         elif answer.code in (404, 409):
             raise _refusal(answer)
@@ -479,12 +559,18 @@ class Loan:
             raise Broken(str(_refusal(answer)))
 
     def giving_back(self) -> bytes:
-        return self.server.request("release", self._token_fields())
+        return self.server.request(self.base, "release", self._token_fields())
 
     @staticmethod
     def given_back(answer: Answer) -> None:
         if not answer.is_good("Released"):
             raise _refusal(answer)
+
+    def _check_term(self, answer: Answer) -> None:
+        """A lease outlives the leader, so its own time bounds it. But what an old leader says does not count."""
+        term = answer.fields.get("term")
+        if isinstance(term, int) and not self.server.cluster.takes(term):
+            raise Broken(OUTDATED)
 
     def _token_fields(self) -> Dict[str, Any]:
         """Each name of a lease stands for all of them."""

@@ -20,9 +20,9 @@ from typing import Awaitable, Callable, NoReturn, Optional, Tuple
 from ._aio_leases import Lease, Leases
 from ._aio_observers import Watch
 from ._events import Event
-from ._shared import Lost, Names, NotGranted, Refused, Tries, check_callback
+from ._shared import TOO_LATE, Broken, Lost, Names, NotGranted, Refused, Silent, Tries, check_callback
 from ._tasks import Block, Connection, Handle, Keeper, reach
-from ._wire import Server, Talk, Wish
+from ._wire import Address, Hosts, Server, Talk, Wish
 
 __all__ = ["Event", "GetLock", "Guard", "Lease", "Leases", "Lost", "NotGranted", "Refused", "Watch"]
 
@@ -30,11 +30,15 @@ OnWaiter = Optional[Callable[[Event], object]]
 
 
 class GetLock:
-    """A server. Nothing is connected before a lock is wanted.
+    """A server, or a cluster of them. Nothing is connected before a lock is wanted.
+
+    `host` has one address or, for a cluster, several: `"a:3305,b:3305"`, or a list. `port` is that of those without
+    one. If a node does not answer or cannot serve, the next one is tried. The last good one is the first.
 
     `tls` is an `ssl.SSLContext`. A server that is away is tried for `retry` seconds. `stop_within` is the time
     that the work needs to stop: a loss is reported so long before others can have the lock. By default it
-    is two fifths of the time that the server promises.
+    is two fifths of the time that the server promises. In a cluster it is a fifth of the longest promise, and
+    at most three tenths of it.
 
     The lists of the server show `name` and `note`, of at most 256 characters each. By default the name is
     `user@host[pid] program`. With an empty name the client does not introduce itself.
@@ -42,7 +46,7 @@ class GetLock:
 
     def __init__(
         self,
-        host: str = "127.0.0.1",
+        host: Hosts = "127.0.0.1",
         port: int = 3305,
         user: Optional[str] = None,
         password: str = "",
@@ -101,10 +105,10 @@ class GetLock:
         ends with an error that a body raises, unless that is the `Lost` itself. A server that cannot be reached ends it
         within `retry` seconds of the first try. Once the server has answered it is tried forever.
         """
-        wish, retry = _wish(name, None, False, None, None), self._server.retry
+        wish, has_led = _wish(name, None, False, None, None), False
         while True:
-            guard = await self._take(wish, Tries(math.inf, retry, outlasts=True))
-            retry = math.inf
+            guard = await self._take(wish, self._server.tries(math.inf, outlasts=True, is_known=has_led))
+            has_led = True
             try:
                 async with guard:
                     await body(guard)
@@ -116,12 +120,12 @@ class GetLock:
         """What happens to the locks whose names begin with `prefix`: `async for event in locks.watch("app/")`."""
         return Watch(self._server, prefix)
 
-    async def _take(self, wish: Wish, tries: Optional[Tries] = None) -> Guard:
+    async def _take(self, wish: Wish, tries: Optional[Tries[Address]] = None) -> Guard:
         async def converse(connection: Connection, talk: Talk) -> Guard:
             await _converse(connection, talk, patience.left())
             return Guard(wish.names, connection, talk)
 
-        patience = tries or Tries(wish.wait, self._server.retry)
+        patience = tries or self._server.tries(wish.wait)
         return await reach(self._server, patience, lambda: self._server.talk(wish), converse)
 
 
@@ -137,11 +141,19 @@ async def _converse(connection: Connection, talk: Talk, wait: float) -> None:
     """Returns once the lock is granted, and promised from now on."""
     connection.send(talk.opening(wait))
     while not talk.is_answered:
-        talk.hear(await connection.receive(talk.late_at()))
+        try:
+            talk.hear(await connection.receive(talk.look_at()))
+        except Silent:
+            question = talk.asks_again()
+            if not question:
+                raise
+            connection.send(question)
     if talk.term.is_over():  # The grant came later than the promise reaches.
         connection.send(talk.question())
-        while talk.term.is_over():
+        while talk.term.is_asked():
             talk.hear(await connection.receive(talk.term.late_at()))
+        if talk.term.is_over():
+            raise Broken(TOO_LATE)
 
 
 class Guard(Handle):

@@ -17,6 +17,8 @@ class GetLock
   # its time is over, counted from the moment in which the last acknowledged heartbeat was sent. A process that is
   # killed keeps the lock until that time is over.
   class Leases
+    # `url` has one base URL or, for the nodes of a cluster, several: with commas between them, or an Array.
+    #
     # `user` and `password`, or a `token`, say who you are. `tls` is an OpenSSL::SSL::SSLContext for https; by default
     # it is one that trusts what the system trusts.
     #
@@ -61,13 +63,21 @@ class GetLock
     private
 
     def site(url, tls)
-      uri = URI.parse(Check.text(url, "url"))
-      right = uri.is_a?(URI::HTTP) && uri.host && !uri.userinfo && !uri.query
-      raise ArgumentError, "url must be like http://127.0.0.1:3308, without user and password" unless right
-      raise ArgumentError, "tls needs an https url" if tls && uri.scheme == "http"
+      uris = Check.parts(url, "url").map { |text| uri(text) }
+      raise ArgumentError, "all urls begin with https, or none" if uris.map(&:scheme).uniq.size > 1
 
-      tls = Check.tls(tls) || OpenSSL::SSL::SSLContext.new.tap(&:set_params) if uri.scheme == "https"
-      Site.new(uri, tls)
+      is_secure = uris.first.scheme == "https"
+      raise ArgumentError, "tls needs an https url" if tls && !is_secure
+
+      tls = Check.tls(tls) || OpenSSL::SSL::SSLContext.new.tap(&:set_params) if is_secure
+      Site.new(Cluster.new(uris), tls)
+    end
+
+    def uri(text)
+      uri = URI.parse(text)
+      return uri if uri.is_a?(URI::HTTP) && uri.host && !uri.userinfo && !uri.query
+
+      raise ArgumentError, "url must be like http://127.0.0.1:3308, without user and password"
     rescue URI::InvalidURIError
       raise ArgumentError, "url must be like http://127.0.0.1:3308"
     end
@@ -119,9 +129,9 @@ class GetLock
     GONE = %w[NotFound InvalidToken].freeze
     private_constant :LONGEST_REST, :GONE
 
-    def initialize(site, name, ttl, stop_within, granted)
+    def initialize(site, uri, name, ttl, stop_within, granted)
       super(name, granted.fencing_token)
-      @site, @ttl, @stop_within = site, ttl, stop_within
+      @site, @uri, @ttl, @stop_within = site, uri, ttl, stop_within
       @lease_token = granted.lease_token
       @failures = 0
       @over = Event.new
@@ -149,18 +159,28 @@ class GetLock
 
     def heartbeat
       since = Clock.now
-      @site.call("heartbeat", resourceName: @name, lockToken: @lease_token, ttlMs: (@ttl * 1000).ceil, by: deadline)
+      @site.call("heartbeat", @uri, resourceName: @name, lockToken: @lease_token, ttlMs: (@ttl * 1000).ceil,
+                                    by: [deadline, since + share].min)
       @failures = 0
       @mutex.synchronize { count_from(since) if current? } # an answer that comes too late does not revive it
     rescue Refused, Broken => e
       is_gone = e.is_a?(Refused) && GONE.include?(e.symbol)
       return @mutex.synchronize { lose_by(e) unless over? } if is_gone
 
+      move_on
       @beat_at = Clock.now + [LONGEST_REST, 0.05 * (2**@failures)].min
       @failures += 1
     end
 
     def deadline = [@stop_at, Clock.now + ANSWER_TIME].min
+
+    # Of several addresses there is time for another one.
+    def share = @site.cluster.several? ? @ttl / 4 : @ttl
+
+    # The next request goes to the next address.
+    def move_on
+      @uri = @site.cluster.after(@uri)
+    end
 
     def drop = @over.set
 
@@ -188,11 +208,12 @@ class GetLock
     end
 
     def give_back(deadline)
-      @site.call("release", resourceName: @name, lockToken: @lease_token, by: deadline)
+      @site.call("release", @uri, resourceName: @name, lockToken: @lease_token, by: deadline)
       true
     rescue Broken
       raise if Clock.now + 0.1 > deadline
 
+      move_on
       sleep(0.1)
       retry
     end
@@ -202,7 +223,7 @@ class GetLock
     Granted = Struct.new(:fencing_token, :lease_token, :since)
 
     def initialize(site, wish, timeout, retry_for, ttl, stop_within)
-      super(wish[:resourceName], timeout, retry_for)
+      super(site.cluster, wish[:resourceName], timeout, retry_for)
       @site, @wish, @ttl, @stop_within = site, wish, ttl, stop_within
     end
 
@@ -211,7 +232,7 @@ class GetLock
     # One request waits for the whole time. The server knows it by its id if it is sent again.
     def try(left)
       since = Clock.now
-      @exchange = Exchange.new(@site)
+      @exchange = Exchange.new(@site, @address)
       @exchange.post("acquire", @wish.merge(ttlMs: (@ttl * 1000).ceil, waitMs: left ? (left * 1000).ceil : -1))
       answer = answer_within(left)
       return if answer["status"] == "Busy"
@@ -220,13 +241,14 @@ class GetLock
       raise Failure, "a lease was granted without its tokens" unless
         answer["fencingToken"].is_a?(Integer) && answer["lockToken"].is_a?(String)
 
-      @lease = Lease.new(@site, @name, @ttl, @stop_within, confirmed(answer, since))
+      @cluster.served(@address)
+      @lease = Lease.new(@site, @address, @name, @ttl, @stop_within, confirmed(answer, since))
     end
 
     # Notes whether the answer was lost. One that did not come in time is none that another try would bring.
     def answer_within(left)
       since = Clock.now
-      deadline = left ? since + left + ANSWER_TIME : Float::INFINITY
+      deadline = left ? since + left + PARKED_TIME : Float::INFINITY
       answer = @exchange.answer(deadline)
       @is_reached = true
       answer
@@ -251,8 +273,8 @@ class GetLock
       return granted if Clock.now - since < @ttl / 5
 
       granted.since = Clock.now
-      @site.call("heartbeat", resourceName: @name, lockToken: granted.lease_token, ttlMs: (@ttl * 1000).ceil,
-                              by: Clock.now + [@ttl - @stop_within, ANSWER_TIME].min)
+      @site.call("heartbeat", @address, resourceName: @name, lockToken: granted.lease_token, ttlMs: (@ttl * 1000).ceil,
+                                        by: Clock.now + [@ttl - @stop_within, ANSWER_TIME].min)
       granted
     rescue Refused => e
       raise Failure, "the lease has ended before it could be confirmed: #{e.message}"
@@ -275,7 +297,7 @@ class GetLock
 
     def give_back(exchange)
       token = exchange.answer(Clock.now + ANSWER_TIME)["lockToken"] or return
-      @site.call("release", resourceName: @name, lockToken: token, by: Clock.now + ANSWER_TIME)
+      @site.call("release", exchange.uri, resourceName: @name, lockToken: token, by: Clock.now + ANSWER_TIME)
     rescue Refused, *BROKEN
       nil # nothing was granted, or its time ends it
     ensure
@@ -284,10 +306,10 @@ class GetLock
   end
 
   # Where the requests go.
-  Site = Struct.new(:uri, :tls, :authorization) do
+  Site = Struct.new(:cluster, :tls, :authorization) do
     # A request that does not wait. Returns the answer, or raises Refused.
-    def call(action, by:, **body)
-      exchange = Exchange.new(self)
+    def call(action, uri, by:, **body)
+      exchange = Exchange.new(self, uri)
       exchange.post(action, body, by)
       answer = exchange.answer(by)
       answer["success"] ? answer : raise(Exchange.refusal(answer))
@@ -295,7 +317,15 @@ class GetLock
       exchange&.close
     end
 
-    def inspect = uri.to_s # without the password
+    # A lease outlives the leader, so its own time bounds it. But what an old leader says does not count.
+    def check(answer)
+      term = answer["term"]
+      raise Failure, Cluster::OUTDATED unless !term.is_a?(Integer) || cluster.takes?(term)
+
+      answer
+    end
+
+    def inspect = cluster.inspect # without the password
   end
 
   # One request over HTTP and its answer, on a connection of its own. Net::HTTP cannot stop to send and go on to read.
@@ -305,15 +335,17 @@ class GetLock
       Refused.new(answer["status"], answer["message"] || "the answer is no JSON of getlockd: #{answer["status"]}")
     end
 
-    def initialize(site)
-      @site = site
+    attr_reader :uri
+
+    def initialize(site, uri)
+      @site, @uri = site, uri
       @wire = Wire.new
       @is_posted = false
     end
 
-    def post(action, body, deadline = Clock.now + ANSWER_TIME)
-      uri, text = @site.uri, JSON.generate(body)
-      @wire.open(uri.hostname, uri.port, @site.tls, deadline)
+    def post(action, body, deadline = Clock.now + PARKED_TIME)
+      text = JSON.generate(body)
+      @wire.open(uri.hostname, uri.port, @site.tls, deadline, @site.cluster.connect_time)
       @is_posted = true
       @wire.write([
         "POST #{uri.path.chomp("/")}/api/lock/#{action} HTTP/1.1", "Host: #{uri.host}:#{uri.port}",
@@ -324,7 +356,7 @@ class GetLock
 
     # The JSON of the answer. It stays known.
     def answer(deadline)
-      @answer ||= read(deadline).tap { close }
+      @answer ||= @site.check(read(deadline)).tap { close }
     end
 
     def may_be_granted? = @is_posted && (@answer.nil? || @answer.key?("lockToken"))

@@ -34,8 +34,10 @@ class GetLock
       @unsent = String.new
     end
 
-    def open(host, port, tls, deadline = Clock.now + ANSWER_TIME)
-      connect(resolve(host, port, deadline), deadline)
+    # The handshake of TLS has until the deadline: a cluster without a leader answers none.
+    def open(host, port, tls, deadline, connect_time)
+      connect_by = [deadline, Clock.now + connect_time].min
+      connect(resolve(host, port, connect_by), connect_by)
       marked { options }
       encrypt(host, tls, deadline) if tls
     end
@@ -76,6 +78,14 @@ class GetLock
     end
 
     def line(deadline) = await(deadline) { next_line }
+
+    # The same, or nil if none has come by then.
+    def line_by(deadline)
+      until (line = next_line) || Clock.now >= deadline
+        fill || wait_until(deadline)
+      end
+      line
+    end
 
     # Reads until the block finds something in what has come, and returns that. Nobody can hold it up by sending.
     def await(deadline)

@@ -1,6 +1,7 @@
 //! `getlock`: a lock around a command, and lists.
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::print_stdout)]
 
+mod cluster;
 mod command;
 #[allow(dead_code, reason = "each of the test binaries uses its part")]
 #[path = "../../../../tests/common/mod.rs"]

@@ -18,7 +18,7 @@ const FORGOTTEN: Duration = Duration::from_hours(24);
 const MOST: usize = 1000;
 
 #[derive(Debug)]
-pub(super) struct Nodes {
+pub(super) struct KnownNodes {
     own: NodeRecord,
     ttl: Duration,
     announced: Option<Moment>,
@@ -33,7 +33,7 @@ struct SeenNode {
     changed: Moment,
 }
 
-impl Nodes {
+impl KnownNodes {
     pub(super) fn new(leader: &Leader) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let own = NodeRecord {
@@ -117,7 +117,7 @@ fn version(text: &str) -> (Vec<u64>, bool) {
 mod tests {
     use super::*;
 
-    fn nodes() -> Nodes {
+    fn nodes() -> KnownNodes {
         let leader = Leader {
             node: "a".into(),
             address: "a:3309".into(),
@@ -130,10 +130,10 @@ mod tests {
             keepalive: Duration::from_secs(20),
             request_key: String::new(),
         };
-        Nodes::new(&leader)
+        KnownNodes::new(&leader)
     }
 
-    fn announce(nodes: &mut Nodes, node: &str, version: &str, started_ms: u64, at: Moment) {
+    fn announce(nodes: &mut KnownNodes, node: &str, version: &str, started_ms: u64, at: Moment) {
         let record = NodeRecord {
             node: node.into(),
             address: String::new(),
@@ -177,7 +177,7 @@ mod tests {
     fn node_announces_itself_each_t() {
         let mut nodes = nodes();
         let start = Moment::default();
-        let n = |nodes: &mut Nodes, millis| {
+        let n = |nodes: &mut KnownNodes, millis| {
             nodes.announcement(start.after(Duration::from_millis(millis))).map(|record| record.n)
         };
         assert_eq!([0, 50, 5000, 5050].map(|at| n(&mut nodes, at)), [Some(1), None, Some(2), None]);

@@ -25,7 +25,7 @@ pub struct Tenure {
     /// Where numbers start.
     pub first: Floors,
     /// The leases that stood in the engine: key without the prefix (`lease/<digest>`), and record.
-    pub leases: Mutex<Vec<(String, Vec<u8>)>>,
+    pub(super) leases: Mutex<Vec<(String, Vec<u8>)>>,
     /// When it began, for people.
     pub since: SystemTime,
     /// The first numbers that may not be given: moved by each beat that is acknowledged.
@@ -81,6 +81,11 @@ impl Tenure {
     /// The server cannot serve this term: the seat is resigned, and another node may have more luck.
     pub fn restore_failed(&self) {
         self.order(DriverOrder::RestoreFailed);
+    }
+
+    /// The leases that stood in the engine. They are taken once.
+    pub fn take_leases(&self) -> Vec<(String, Vec<u8>)> {
+        std::mem::take(&mut *self.leases.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether clients are served.

@@ -84,6 +84,7 @@ impl Seat {
     /// Where the numbers of a term start. The floor is for a clock that was set back; the clock is for an engine that was
     /// restored from a backup. A clock that is far ahead is not believed, since every later term would keep its number.
     fn first_numbers(&mut self, wall_micros: u64) -> Floors {
+        slip!(FloorNotRead => return Floors { token: wall_micros, session: 0 });
         let Some(floors) = self.sight.floors() else {
             return Floors { token: wall_micros.min(LATEST_START), session: 0 };
         };
@@ -91,6 +92,7 @@ impl Seat {
             self.actions.push(Action::ClockIgnored { wall_micros, floor: floors.token });
             return floors;
         }
+        slip!(ClockNotRead => return floors);
         Floors { token: floors.token.max(wall_micros), ..floors }
     }
 
@@ -141,6 +143,7 @@ impl Seat {
         let term = term.filter(|_| look.beat.is_some());
         self.sight.saw(look, now);
         if let Some(term) = term {
+            slip!(TakeFromLook => return self.begin(TakeTry { sent: now, ..tried }, term, now));
             self.begin(tried, term, now);
         } else if let State::Candidate(candidate) = &mut self.state
             && changed

@@ -26,6 +26,7 @@ impl Leading {
 
     /// Whether all that was promised has ended: as it is known, or by itself, with relays whose clocks are slower.
     fn may_resign(&self, now: Moment) -> bool {
+        slip!(ResignAtOnce => return self.when_shut().is_some());
         self.when_shut().is_some_and(|shut| shut.told || shut.sent.elapsed_at_least(now) >= self.seat.wait())
     }
 

@@ -260,6 +260,7 @@ impl Seat {
             // It was not made and will not be, so nothing is to be fenced. The seat must not wait for leases.
             Written::Refused(_) if with_leases => {
                 leading.alone = true;
+                slip!(RefusedForEver => leading.alone = false);
                 leading.hurry();
             }
             Written::Refused(_) => leading.failed(),
@@ -273,6 +274,7 @@ impl Seat {
     /// The only thing that moves the end of a term: the send of a try that was itself acknowledged.
     fn acknowledged(&mut self, revision: u64, n: u64, sent: Moment, now: Moment) {
         let State::Leading(leading) = &mut self.state else { return };
+        slip!(RevisionMayFall => leading.revision = 0);
         if revision <= leading.revision {
             return self.lose(WENT_BACK, now);
         }
@@ -282,6 +284,7 @@ impl Seat {
             return;
         }
         leading.sent = sent;
+        slip!(DeadlineFromReceipt => leading.sent = now);
         if leading.is_shut() {
             return;
         }
@@ -296,6 +299,7 @@ impl Seat {
 
     fn beat_was_not_made(&mut self, look: Look, now: Moment) {
         let State::Leading(leading) = &mut self.state else { return };
+        slip!(SupersededIsLost => return self.lose(WENT_BACK, now));
         let lost = leading.lost_by(&look);
         leading.superseded(&look);
         self.sight.saw(look, now);

@@ -127,6 +127,11 @@ impl Sight {
     /// Whether the seat may be taken: it was resigned, or it has not changed for as long as its record says.
     pub(super) fn may_be_taken(&self, own: &Leader, now: Moment) -> bool {
         let (Some(seat), Some(beat)) = (&self.seat, &self.beat) else { return false };
+        slip!(WaitFromStart => return true);
+        slip!(OwnTtl => return self.changed.elapsed_at_least(now) >= own.wait());
+        slip!(MissingIsResigned => if seat.is_none() {
+            return true;
+        });
         if beat.as_ref().is_some_and(|beat| beat.record.is_none()) {
             return false;
         }

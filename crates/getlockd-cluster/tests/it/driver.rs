@@ -96,7 +96,7 @@ async fn nodes_lead_by_turns_on_etcd() {
     let second = b.serves().await;
     assert!(crashed.elapsed() < T * 5 / 4, "{:?}", crashed.elapsed());
     assert!(second.term.number() > first.term.number() && second.first.token > first.first.token);
-    assert_eq!(*second.leases.lock().expect("leases"), [("lease/01".into(), b"one".to_vec())]);
+    assert_eq!(second.take_leases(), [("lease/01".into(), b"one".to_vec())]);
 
     // A hand-over by an operator.
     let c = Node::start("c", &etcd);

@@ -71,6 +71,12 @@ public class Steps {
         step("open-to-the-end", Steps::openToTheEnd);
         step("late-grant", Steps::lateGrant);
         step("questions-in-a-wait", Steps::questionsInAWait);
+        step("several-addresses", Clusters::addresses);
+        step("parked", Clusters::parked);
+        step("told-in-a-cluster", Clusters::toldInTime);
+        step("old-leader", Clusters::oldLeader);
+        step("waits-for-the-next", Clusters::waitsForTheNext);
+        step("lease-addresses", Clusters::leases);
         step("lease", Steps::lease);
         step("lease-not-granted", Steps::leaseNotGranted);
         step("lease-lost", Steps::leaseLost);
@@ -426,7 +432,7 @@ public class Steps {
                     if (++asked > 3) continue;
                     if (asked == 3) thirdAt.set(System.nanoTime());
                     Thread.sleep(delay);
-                    peer.say("KEEPALIVE left=" + seconds + ".000 term=7");
+                    peer.say("KEEPALIVE left=" + seconds + ".000 spare=7");
                 } else {
                     peer.say(line.startsWith("FENCING_TOKEN") ? "42" : "1");
                 }

@@ -134,6 +134,25 @@ export class Stub {
   }
 }
 
+/** A node that cannot serve: it says so, or closes the connection without a word. */
+export class Elsewhere {
+  connections = 0;
+
+  static async start(words) {
+    const node = new Elsewhere();
+    node.server = net.createServer((socket) => {
+      node.connections++;
+      socket.on("error", () => {}).once("data", () => socket.end(words));
+    });
+    node.port = await listening(node.server);
+    return node;
+  }
+
+  close() {
+    this.server.close();
+  }
+}
+
 /** Passes on requests over HTTP, and loses the answer to the first acquire. `requests` are the acquires. */
 export class LosingProxy {
   requests = [];
@@ -159,16 +178,20 @@ export class LosingProxy {
   }
 }
 
-/** A server of leases that acknowledges so many heartbeats, and then says nothing any more. `where` it adds `odd`. */
+/**
+ * A server of leases that acknowledges so many heartbeats, and then says nothing any more. `where` it adds `odd`, and
+ * `odds` of its path to each answer.
+ */
 export class LeaseStub {
   beats = []; // when each heartbeat arrived
 
-  static async start(acknowledged, odd = {}, where = "/acquire") {
+  static async start(acknowledged, odd = {}, where = "/acquire", odds = () => ({})) {
     const stub = new LeaseStub();
     const answer = (response, facts) => {
       const isOdd = response.req.url.endsWith(where);
       response.setHeader("content-type", "application/json");
-      response.end(JSON.stringify({ success: true, message: "", fencingToken: 5, ...facts, ...(isOdd && odd) }));
+      const all = { ...facts, ...(isOdd && odd), ...odds(response.req.url) };
+      response.end(JSON.stringify({ success: true, message: "", fencingToken: 5, ...all }));
     };
     stub.server = http.createServer((request, response) => {
       if (request.url.endsWith("/acquire")) return answer(response, { status: "Acquired", lockToken: "0".repeat(32) });

@@ -9,6 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { inspect } from "node:util";
 import { GetLock, Guard, Lease, Leases, Lost, NotGranted, Refused } from "getlock";
+import { clusterSteps } from "./cluster.mjs";
 import { serverSteps } from "./server.mjs";
 import { LeaseStub, Line, LosingProxy, Stub, deadPort, until } from "./others.mjs";
 
@@ -637,7 +638,7 @@ const steps = {
   },
 };
 
-const threeTimes = (stub) => (stub.questions.length <= 3 ? "KEEPALIVE left=1.000 term=7" : undefined);
+const threeTimes = (stub) => (stub.questions.length <= 3 ? "KEEPALIVE left=1.000 spare=7" : undefined);
 
 /** What no getlockd says to one who wants a lock: it is tried again, and nothing is granted. */
 async function oddAnswers(name) {
@@ -725,7 +726,7 @@ async function run(step) {
   await Promise.race([step(), limit]).finally(() => late.abort());
 }
 
-for (const [name, step] of Object.entries({ ...steps, ...serverSteps(locks, leases, other, eye) })) {
+for (const [name, step] of Object.entries({ ...steps, ...clusterSteps, ...serverSteps(locks, leases, other, eye) })) {
   if (typeof step === "string") {
     console.log(`skip ${name}: ${step}`);
     continue;

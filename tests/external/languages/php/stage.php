@@ -240,11 +240,16 @@ final class Stub
 
 /**
  * Serves the line protocol, with one lock that is free. Each question is told, and answered unless `$answers` says no
- * to its number. The grant comes at once, or when `$grants` says so after a question.
+ * to its number. The grant comes at once, or when `$grants` says so after a question. `$left` is what it promises.
  */
-function line_stub(callable $answers, ?callable $grants = null, string $introduced = '1'): Stub
-{
-    return new Stub(function ($connection, callable $tell) use ($answers, $grants, $introduced) {
+function line_stub(
+    callable $answers,
+    ?callable $grants = null,
+    string $introduced = '1',
+    ?callable $left = null,
+): Stub {
+    $left ??= fn () => 'left=1.000 spare=7';
+    return new Stub(function ($connection, callable $tell) use ($answers, $grants, $introduced, $left) {
         $questions = 0;
         $replies = ['CONNECTION_ID' => '7', 'FENCING_TOKEN' => '42', 'RELEASE_LOCK' => '1', 'GET_LOCK' => '1'];
         $replies += ['INTRODUCE' => $introduced];
@@ -254,7 +259,7 @@ function line_stub(callable $answers, ?callable $grants = null, string $introduc
             $verb = strtok(rtrim($line), ' ');
             if ($verb === 'KEEPALIVE') {
                 $tell('question');
-                $answers(++$questions) && fwrite($connection, "KEEPALIVE left=1.000 term=7\n");
+                $answers(++$questions) && fwrite($connection, "KEEPALIVE {$left($questions)}\n");
             } elseif ($late !== '' || ($verb === 'GET_LOCK' && $waits)) {
                 $late .= "$replies[$verb]\n";
             } else {

@@ -9,6 +9,7 @@ require __DIR__ . '/promises.php';
 require __DIR__ . '/leases.php';
 require __DIR__ . '/faults.php';
 require __DIR__ . '/introductions.php';
+require __DIR__ . '/clusters.php';
 
 const STEPS = [
     'acquire', 'try-lock', 'nothing-is-no-block', 'not-granted', 'body-needs-the-lock', 'decorator-needs-the-lock',
@@ -16,6 +17,8 @@ const STEPS = [
     'lost-and-raised', 'release-after-loss', 'guard-as-block', 'ended-while-waiting', 'ended-as-granted',
     'ended-while-holding', 'fork-leaves', 'fork-exits', 'fork-outlives', 'close-on-exec', 'forever', 'wrong-timeouts',
     'wrong-arguments', 'told-in-time', 'held-in-time', 'open-to-the-end', 'late-grant', 'questions-in-a-wait',
+    'several-addresses', 'parked', 'told-in-a-cluster', 'old-leader', 'waits-for-the-next',
+    'lease-addresses',
     'introduced', 'lease', 'lease-not-granted', 'lease-lost', 'lease-in-time', 'lease-introduced', 'lease-asked-again',
     'odd-answers', 'answers-without-end', 'without-descriptors', 'clock-of-children', 'lease-heartbeats-fail',
     'lease-odd-answers', 'lease-ended-as-granted',

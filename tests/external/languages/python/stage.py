@@ -147,10 +147,12 @@ class LineStub(Stub):
     """Grants every lock, promises it for a second, and answers so many questions.
 
     `says` has other answers, by the first word of a line. After the last answered question it does what `then` does.
+    `promises` are the answers to questions; the last of them is that of all further ones.
     """
 
-    def __init__(self, answers, grant_after=0.0, says=None, then=None):
+    def __init__(self, answers, grant_after=0.0, says=None, then=None, promises=("left=1.000 spare=7",)):
         super().__init__()
+        self._promises = promises
         self._answers, self._grant_after, self._says, self._then = answers, grant_after, says or {}, then
         self.asked, self.closed, self.closed_at = [], threading.Event(), None
         self.lines = []  # but for the questions
@@ -175,7 +177,8 @@ class LineStub(Stub):
     def _answer(self, word):
         if word == "KEEPALIVE":
             self.asked.append(time.monotonic())
-            return "KEEPALIVE left=1.000 term=7" if len(self.asked) <= self._answers else None
+            promise = self._promises[min(len(self.asked), len(self._promises)) - 1]
+            return f"KEEPALIVE {promise}" if len(self.asked) <= self._answers else None
         if word == "GET_LOCK":
             time.sleep(self._grant_after)
         return {"HELLO": "HELLO version=0.1.0 protocol=1 session=7", "FENCING_TOKEN": "8"}.get(word, "1")
@@ -199,6 +202,29 @@ class LeaseStub(Stub):
         fields = {"success": True, "status": status, "lockToken": "0" * 32, "fencingToken": 8}
         body = json.dumps({**fields, **self._odd.get(verb, {})})
         one.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+
+
+class Elsewhere(Stub):
+    """A node that cannot serve: it says so, or closes the connection without a word."""
+
+    def __init__(self, words=b""):
+        super().__init__()
+        self._words = words
+
+    def serve(self, one):
+        one.recv(1)
+        one.sendall(self._words)
+
+
+def nowhere():
+    """A port at which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        return closed.getsockname()[1]
+
+
+NO_LEADER = b"ERROR UNAVAILABLE no leader\n"
+NO_LEADER_BODY = b'{"success":false,"status":"Unavailable","message":"no leader"}'
+NO_LEADER_HTTP = b"HTTP/1.1 503 No\r\nContent-Length: %d\r\n\r\n%b" % (len(NO_LEADER_BODY), NO_LEADER_BODY)
 
 
 class LosingProxy(Stub):

@@ -3,6 +3,7 @@ import os
 import socket
 import time
 
+import steps_cluster
 import steps_ended
 import steps_kinds
 import steps_server
@@ -279,5 +280,5 @@ if __name__ == "__main__":
     granting += [body_result, shared, refused, server_away, killed_waiting, interrupted_waiting]
     granting.append(introduced)
     losing = [lost_in_the_body, lost_and_raised, release_after_loss, guard_as_block]
-    kinds = steps_kinds.STEPS + steps_server.STEPS
+    kinds = steps_cluster.STEPS + steps_kinds.STEPS + steps_server.STEPS
     run(granting + losing + steps_ended.STEPS + steps_timed.STEPS + kinds)

@@ -4,6 +4,7 @@ import os
 import socket
 import time
 
+import steps_aio_cluster
 import steps_aio_ended
 import steps_aio_kinds
 import steps_aio_server
@@ -291,5 +292,5 @@ if __name__ == "__main__":
     granting += [body_result, shared, refused, server_away, killed_waiting, interrupted_waiting]
     granting.append(introduced)
     losing = [lost_in_the_body, lost_and_raised, release_after_loss, guard_as_block]
-    kinds = steps_aio_kinds.STEPS + steps_aio_server.STEPS
+    kinds = steps_aio_cluster.STEPS + steps_aio_kinds.STEPS + steps_aio_server.STEPS
     run(granting + losing + steps_aio_ended.STEPS + steps_aio_timed.STEPS + kinds)

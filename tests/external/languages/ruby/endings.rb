@@ -92,8 +92,9 @@ module Endings
 
   def ended_while_holding(name)
     ENDINGS.each_value do |ending|
-      holding = quietly { @locks.lock(name) { sleep } }
-      eventually("it holds") { !@eye.free?(name) }
+      has_begun = false
+      holding = quietly { @locks.lock(name) { (has_begun = true) && sleep } }
+      eventually("the block runs") { has_begun }
       ending.call(holding)
       ended(holding)
       check @eye.free?(name), "it is free"

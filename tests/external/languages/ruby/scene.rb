@@ -125,15 +125,34 @@ module Scene
     end
   end
 
-  # Grants every lock, after `delay`. The block is asked for the `left` of each question of a connection, by its
+  # A node that cannot serve: it says so, or closes the connection without a word.
+  class Elsewhere < Stub
+    attr_reader :visits
+
+    def initialize(words)
+      @words = words
+      @visits = 0
+      super()
+    end
+
+    private
+
+    def talk(socket)
+      @visits += 1
+      socket.readpartial(4096)
+      socket.write(@words)
+    end
+  end
+
+  # Grants every lock, after `delay`, and says nothing before `silence` is over. The block is asked for the `left` of each question of a connection, by its
   # number; nil does not answer it. `asked` and `closed` are the moments of questions and of ended connections.
   # `says` are other answers, by the first word of the line. A String in place of a number is sent as it is, and a Proc
   # does with the socket what it wants.
   class LineStub < Stub
     attr_reader :asked, :closed
 
-    def initialize(delay: 0, says: {}, &left)
-      @delay, @says, @left = delay, says, left
+    def initialize(delay: 0, silence: 0, says: {}, &left)
+      @delay, @silence, @says, @left = delay, silence, says, left
       @asked = []
       @closed = []
       super()
@@ -147,7 +166,7 @@ module Scene
         case line
         when /^(#{Regexp.union(@says.keys)})/ then socket.puts(@says[$1])
         when /^KEEPALIVE/ then question(socket, questions += 1)
-        when /^HELLO/ then socket.puts("HELLO version=0.1.0 protocol=1 session=7 max_line=1024")
+        when /^HELLO/ then greet(socket)
         when /^GET/ then grant(socket)
         else socket.puts("1")
         end
@@ -156,12 +175,17 @@ module Scene
       @closed << Scene.now
     end
 
+    def greet(socket)
+      sleep(@silence)
+      socket.puts("HELLO version=0.1.0 protocol=1 session=7 max_line=1024")
+    end
+
     def question(socket, number)
       @asked << Scene.now
       case left = @left.call(number)
       when Proc then left.call(socket)
       when String then socket.puts(left)
-      when Numeric then socket.puts(format("KEEPALIVE left=%.3f term=7", left))
+      when Numeric then socket.puts(format("KEEPALIVE left=%.3f spare=7", left))
       end
     end
 
@@ -217,8 +241,8 @@ module Scene
     end
   end
 
-  # Leases over HTTP. The block is asked whether a heartbeat is answered, by its number. A String is the whole answer;
-  # `grant` changes what is said of a grant.
+  # Leases over HTTP. The block is asked whether a heartbeat is answered, by its number. A String is the whole answer, and
+  # a Hash changes it; `grant` changes what is said of a grant.
   class LeaseStub < Stub
     attr_reader :beats
 
@@ -242,7 +266,8 @@ module Scene
       return socket.read unless said
       return socket.write(said) if said.is_a?(String)
 
-      answer = JSON.generate({ success: true, status: "Acquired", lockToken: "5e", fencingToken: 7, **@grant }.compact)
+      odd = said.is_a?(Hash) ? said : @grant
+      answer = JSON.generate({ success: true, status: "Acquired", lockToken: "5e", fencingToken: 7, **odd }.compact)
       socket.write("HTTP/1.1 200 OK\r\nContent-Length: #{answer.bytesize}\r\n\r\n#{answer}")
     end
   end

@@ -4,6 +4,7 @@
 require "getlock"
 require "rbconfig"
 require_relative "scene"
+require_relative "clusters"
 require_relative "endings"
 require_relative "deadlines"
 require_relative "introductions"
@@ -13,6 +14,7 @@ $stdout.sync = true
 
 class Steps
   include Scene
+  include Clusters
   include Endings
   include Deadlines
   include Introductions
@@ -23,7 +25,9 @@ class Steps
     refused server-away killed-waiting interrupted-waiting introduced lost-in-the-body lost-and-raised
     release-after-loss guard-as-block ended-while-waiting ended-as-granted ended-while-holding fork-leaves fork-exits fork-outlives
     close-on-exec forever wrong-timeouts wrong-arguments told-in-time held-in-time open-to-the-end late-grant
-    questions-in-a-wait lease lease-not-granted lease-lost lease-in-time
+    questions-in-a-wait several-addresses parked told-in-a-cluster old-leader
+    waits-for-the-next lease-addresses
+    lease lease-not-granted lease-lost lease-in-time
     lease-introduced lease-asked-again
   ].freeze
   DO_NOT_APPLY = { "decorator-needs-the-lock" => "a block does this" }.freeze

@@ -37,7 +37,7 @@ async fn leases_are_written_and_restored_by_the_next_leader() {
     let next = b.serves().await;
     assert!(killed.elapsed() > T * 3 / 4 && killed.elapsed() < T + T / 10, "{:?}", killed.elapsed());
     assert!(next.term.number() > tenure.term.number());
-    assert_eq!(*next.leases.lock().expect("leases"), [("lease/02".into(), b"two".to_vec())]);
+    assert_eq!(next.take_leases(), [("lease/02".into(), b"two".to_vec())]);
     assert_eq!(b.causes().last(), Some(&(Some("b".into()), "no beats")));
 }
 

@@ -16,6 +16,8 @@ import (
 type stub struct {
 	net.Listener
 	promises   int           // how many questions of a connection it answers
+	lefts      []string      // what it answers them; the last one for all further ones; a second by default
+	silent     time.Duration // before HELLO is answered
 	grantAfter time.Duration // how long GET_LOCK waits
 	inTheWait  bool          // the first promise comes while GET_LOCK waits
 	says       map[string]string
@@ -31,6 +33,9 @@ func (b stub) start() *stub {
 	var err error
 	b.Listener, err = net.Listen("tcp", "127.0.0.1:0")
 	check(err == nil, "%v", err)
+	if b.lefts == nil {
+		b.lefts = []string{"left=1.000 spare=7"}
+	}
 	b.came, b.lines = new(int32), make(chan string, 1000)
 	b.promised, b.closed = make(chan time.Time, 100), make(chan time.Time, 100)
 	go func() {
@@ -67,6 +72,7 @@ func (b *stub) serve(conn net.Conn) {
 		}
 		switch word {
 		case "HELLO":
+			time.Sleep(b.silent)
 			say("HELLO version=0.1.0 protocol=1 session=7 max_line=1024")
 		case "KEEPALIVE":
 			if left--; left < 0 {
@@ -80,12 +86,16 @@ func (b *stub) serve(conn net.Conn) {
 				saved++
 				continue
 			}
-			say("KEEPALIVE left=1.000 term=7")
+			at := b.promises - left - 1
+			if at >= len(b.lefts) {
+				at = len(b.lefts) - 1
+			}
+			say("KEEPALIVE " + b.lefts[at])
 		case "GET_LOCK", "GET_LOCKS", "GET_SHARED_LOCKS", "GET_PERMIT":
 			time.Sleep(b.grantAfter / 2)
 			if saved == 1 {
 				saved++
-				say("KEEPALIVE left=1.000 term=7")
+				say("KEEPALIVE " + b.lefts[0])
 			}
 			time.Sleep(b.grantAfter / 2)
 			say("1")

@@ -24,6 +24,8 @@ final class Connection {
     private static final Pattern PROMISE =
             Pattern.compile(KEEPALIVE + " left=([0-9]{1,9}(?:\\.[0-9]+)?)(?: [a-z_]+=.*)?");
 
+    private static final Pattern TERM = Pattern.compile(" term=(\\S*)");
+
     private final Wire wire;
     private final Term term;
     private final CompletableFuture<String> opened = new CompletableFuture<>();
@@ -103,6 +105,15 @@ final class Connection {
         }
     }
 
+    /** Waits for it, whatever comes of it. */
+    static void settle(CompletableFuture<?> answer, long nanos) throws InterruptedException {
+        try {
+            answer.get(nanos, TimeUnit.NANOSECONDS);
+        } catch (TimeoutException | ExecutionException later) {
+            // The caller looks.
+        }
+    }
+
     private void run() {
         try {
             wire.open();
@@ -140,7 +151,12 @@ final class Connection {
         if (!promise.matches()) throw new ProtocolException("the server said: " + line);
         Question question = questions.poll();
         if (question == null) return null;
-        term.renew(question.sentAt, (long) (Double.parseDouble(promise.group(1)) * 1e9));
+        long left = (long) (Double.parseDouble(promise.group(1)) * 1e9);
+        Matcher ofTerm = TERM.matcher(line);
+        if (!ofTerm.find()) term.renew(question.sentAt, left);
+        else if (ofTerm.group(1).matches("[0-9]{1,18}")) {
+            term.renew(question.sentAt, left, Long.parseLong(ofTerm.group(1)));
+        } else throw new ProtocolException("the server said: " + line);
         return question.answer;
     }
 

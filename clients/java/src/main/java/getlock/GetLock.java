@@ -53,14 +53,13 @@ public final class GetLock {
     private static final Pattern SESSION = Pattern.compile("^HELLO .*\\bsession=(\\d+)");
 
     /** Reasons that pass. */
-    private static final Set<String> PASSING = Set.of("SHUTDOWN", "LIMIT");
+    private static final Set<String> PASSING = Set.of("SHUTDOWN", "LIMIT", "UNAVAILABLE");
 
     private static final long FIRST_PAUSE = TimeUnit.MILLISECONDS.toNanos(50);
     private static final long LONGEST_PAUSE = TimeUnit.SECONDS.toNanos(2);
     private static final long SHORTEST_ATTEMPT = TimeUnit.SECONDS.toNanos(1);
 
-    private final String host;
-    private final int port;
+    private final Cluster<Address> cluster;
     private volatile String login;
     private volatile SSLContext tls;
     private volatile Duration retry = Duration.ofSeconds(30);
@@ -75,13 +74,25 @@ public final class GetLock {
     /**
      * A server. Nothing is connected before a lock is asked for.
      *
-     * @param host its name or address
-     * @param port its port of the line protocol
+     * @param host its name or address; of a cluster several, as {@code a:3305,b:3305}
+     * @param port its port of the line protocol, and that of each host without one
      */
     public GetLock(String host, int port) {
-        this.host = Objects.requireNonNull(host, "the host is null; give a name or an address");
+        this(List.of(Objects.requireNonNull(host, "the host is null; give a name or an address")), port);
+    }
+
+    /**
+     * A cluster. If a node does not answer or cannot serve, the next one is tried. The last good one is the first.
+     *
+     * @param addresses the names or addresses of its nodes, each with a port or for port 3305
+     */
+    public GetLock(List<String> addresses) {
+        this(addresses, 3305);
+    }
+
+    private GetLock(List<String> addresses, int port) {
         if (port < 1 || port > 65535) throw new IllegalArgumentException("a port is from 1 to 65535, not " + port);
-        this.port = port;
+        cluster = new Cluster<>(Address.of(addresses, port));
     }
 
     /**
@@ -148,7 +159,8 @@ public final class GetLock {
      * The time that your work needs to stop. A loss is reported so long before others can have the lock.
      *
      * @param time less than four fifths of what the server promises, which is its {@code --keepalive}; null for two
-     *     fifths of it, which is the default
+     *     fifths of it, which is the default. In a cluster it is at most three tenths of the longest promise, and a
+     *     fifth of it by default
      * @return this
      * @throws IllegalArgumentException if it is negative; {@code lock} throws it if the time is too long
      */
@@ -301,13 +313,17 @@ public final class GetLock {
     private Guard take(String name, Limit limit, boolean shared) throws IOException, NotGranted, InterruptedException {
         Checks.name(name);
         Limit away = new Limit(retry);
-        for (int attempt = 0; ; attempt++) {
-            var attempted = new Attempt(name, limit, shared);
+        List<Address> round = cluster.round();
+        for (int attempt = 0; ; ) {
+            var attempted = new Attempt(round.get(0), name, limit, shared);
             try {
-                return attempted.guard(Math.max(SHORTEST_ATTEMPT, Math.min(Wire.ANSWER_TIME, away.left())));
+                return attempted.guard(Math.max(SHORTEST_ATTEMPT, Math.min(cluster.firstAnswerTime(), away.left())));
             } catch (IOException error) {
                 if (attempted.wasAnswered) away = new Limit(retry);
-                long pause = Math.min(LONGEST_PAUSE, FIRST_PAUSE << Math.min(attempt, 6));
+                round.remove(0);
+                if (attempted.passes(error) && !round.isEmpty()) continue; // each has its turn before a pause
+                round = cluster.round();
+                long pause = Math.min(LONGEST_PAUSE, FIRST_PAUSE << Math.min(attempt++, 6));
                 pause = (long) (pause * ThreadLocalRandom.current().nextDouble(0.5, 1));
                 if (!attempted.passes(error) || Math.min(limit.left(), away.left()) < pause) throw told(error);
                 TimeUnit.NANOSECONDS.sleep(pause);
@@ -318,12 +334,13 @@ public final class GetLock {
     /** With the stack of the thread that has asked. */
     private IOException told(IOException error) {
         if (error instanceof Refused refused) return new Refused(refused);
-        return new IOException("no lock could be taken from the server at " + host + ":" + port + ": " + Texts.of(error)
+        return new IOException("no lock could be taken from the server at " + cluster + ": " + Texts.of(error)
             + "; check that getlockd runs there, and that this is the port of its line protocol", error);
     }
 
     /** One connection, up to a guard. */
     private final class Attempt {
+        private final Address address;
         private final String name;
         private final Limit limit;
         private final boolean shared;
@@ -331,12 +348,13 @@ public final class GetLock {
         private final String introduction = identity.line();
         private boolean wasAnswered;
 
-        Attempt(String name, Limit limit, boolean shared) {
+        Attempt(Address address, String name, Limit limit, boolean shared) {
+            this.address = address;
             this.name = name;
             this.limit = limit;
             this.shared = shared;
-            var term = new Term(stopWithin, TO_STOP, TOO_LONG_TO_STOP);
-            connection = new Connection(new Wire(host, port, tls), term);
+            var term = new Term(cluster, stopWithin, TO_STOP, TOO_LONG_TO_STOP);
+            connection = new Connection(new Wire(address, tls, cluster.connectTime()), term);
         }
 
         /** What is not a getlockd server stays so. One that has said hello can do better on another connection. */
@@ -380,13 +398,31 @@ public final class GetLock {
             if (introduced < hello) introduced(answers.get(introduced), patience);
             long session = session(Connection.await(answers.get(hello), patience));
             wasAnswered = true;
-            String granted = Connection.await(answers.get(hello + 2), limit.left() + Wire.ANSWER_TIME);
+            cluster.served(address);
+            String granted = waited(answers.get(hello + 2), answers.get(hello + 1));
             if (granted.equals("0")) throw new NotGranted(name, limit);
             if (!granted.equals("1")) throw new ProtocolException("the server answered " + granted);
             long token = number(Connection.await(answers.get(hello + 3), Wire.ANSWER_TIME));
             Term term = connection.term();
             if (!term.begin()) promisedAgain(term);
             return new Guard(connection, name, session, token);
+        }
+
+        /**
+         * In a cluster it asks whenever a promise is over whether the leader is still there, since TCP alone would find
+         * that out much later.
+         */
+        private String waited(CompletableFuture<String> answer, CompletableFuture<String> promise)
+                throws IOException, InterruptedException {
+            Limit patience = limit.with(Duration.ofNanos(Wire.ANSWER_TIME));
+            Term term = connection.term();
+            Connection.settle(CompletableFuture.anyOf(promise, answer), patience.left());
+            while (term.isOfCluster() && !answer.isDone() && patience.left() > 0) {
+                long look = term.safe();
+                if (look > 0) Connection.settle(answer, Math.min(look, patience.left()));
+                else Connection.await(connection.ask(Connection.KEEPALIVE), term.longest());
+            }
+            return Connection.await(answer, patience.left());
         }
 
         private void introduced(CompletableFuture<String> answer, long patience)

@@ -5,9 +5,6 @@ import java.net.ProtocolException;
 
 /** A lock that a connection of its own holds. It ends with the connection. */
 public final class Guard extends Hold {
-    /** So many times a promise is asked for again before it ends. */
-    private static final int ASKED_PER_TERM = 5;
-
     private final Connection connection;
     private final long session;
 
@@ -47,7 +44,7 @@ public final class Guard extends Hold {
 
     @Override
     long keep() {
-        long pause = term().promised() / ASKED_PER_TERM;
+        long pause = term().every();
         if (pause == 0) return Long.MAX_VALUE; // there is no deadline
         long left = pause - connection.sinceAsked();
         if (left > 0) return left;

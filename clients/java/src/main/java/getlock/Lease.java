@@ -10,15 +10,17 @@ public final class Lease extends Hold {
     private static final long SHORTEST_PAUSE = TimeUnit.MILLISECONDS.toNanos(50);
 
     private final Leases leases;
+    private Base base; // where the next request goes
     private final String leaseToken;
     private final long ttl;
     private Exchange beat;
     private long lastTry;
     private long pause;
 
-    Lease(Leases leases, String name, String leaseToken, long fencingToken, long ttl, Term term) {
+    Lease(Leases leases, Base base, String name, String leaseToken, long fencingToken, long ttl, Term term) {
         super(name, fencingToken, term);
         this.leases = leases;
+        this.base = base;
         this.leaseToken = leaseToken;
         this.ttl = ttl;
         lastTry = Clock.now();
@@ -36,8 +38,11 @@ public final class Lease extends Hold {
         if (isReleasing()) return pause;
         long left = pause - Clock.since(lastTry);
         if (left > 0) return left;
-        if (beat != null) beat.cut();
-        Exchange next = leases.heartbeat(name(), leaseToken, ttl);
+        if (beat != null) {
+            if (!beat.answer().isDone()) moveOn();
+            beat.cut();
+        }
+        Exchange next = leases.heartbeat(base, name(), leaseToken, ttl);
         beat = next;
         lastTry = next.sentAt();
         pause = ttl / BEATS_PER_TERM;
@@ -46,7 +51,7 @@ public final class Lease extends Hold {
     }
 
     private void answered(Exchange exchange, Exchange.Answer answer) {
-        if (answer != null && answer.isGood()) {
+        if (answer != null && answer.isGood() && leases.takes(answer)) {
             term().renew(exchange.sentAt(), ttl);
         } else if (answer != null && Leases.isFinal(answer)) {
             // A heartbeat may come behind the release, and finds no lease then.
@@ -58,9 +63,18 @@ public final class Lease extends Hold {
 
     private synchronized void again(Exchange failed) {
         if (beat != failed) return;
+        moveOn();
         lastTry = Clock.now();
         pause = Math.min(pause, Math.max(SHORTEST_PAUSE, ttl / 20));
         Background.after(pause + Clock.GRAIN, this::keepAgain); // the next regular look may be later
+    }
+
+    private synchronized void moveOn() {
+        base = leases.cluster().after(base);
+    }
+
+    private synchronized Base base() {
+        return base;
     }
 
     private void keepAgain() {
@@ -70,10 +84,13 @@ public final class Lease extends Hold {
     /** Tried again until there is an answer, or {@link Hold} gives it up. */
     @Override
     void free() {
-        leases.release(name(), leaseToken).answer().whenComplete((answer, error) -> {
+        leases.release(base(), name(), leaseToken).answer().whenComplete((answer, error) -> {
             if (answer != null && answer.isGood()) freed();
             else if (answer != null && Leases.isFinal(answer)) lose(answer.refused());
-            else if (!isEnded()) Background.after(SHORTEST_PAUSE, this::free);
+            else if (!isEnded()) {
+                moveOn();
+                Background.after(SHORTEST_PAUSE, this::free);
+            }
         });
     }
 

@@ -1,11 +1,12 @@
 package getlock;
 
 import java.io.IOException;
-import java.net.URI;
+import java.net.SocketTimeoutException;
 import java.nio.charset.StandardCharsets;
 import java.security.NoSuchAlgorithmException;
 import java.time.Duration;
 import java.util.Base64;
+import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
@@ -42,8 +43,7 @@ public final class Leases {
     private static final long PAUSE = TimeUnit.MILLISECONDS.toNanos(50);
     private static final long LONGEST_PAUSE = TimeUnit.SECONDS.toNanos(2);
 
-    private final URI url;
-    private final String path;
+    private final Cluster<Base> cluster;
     private volatile String authorization;
     private volatile SSLContext tls;
     private volatile Duration stopWithin;
@@ -128,15 +128,20 @@ public final class Leases {
     /**
      * A server. Nothing is connected before a lock is asked for.
      *
-     * @param url such as {@code http://127.0.0.1:3308}; a path in it stands in front of the server's own
+     * @param url such as {@code http://127.0.0.1:3308}; a path in it stands in front of the server's own. Those of the
+     *     nodes of a cluster stand with commas between them
      */
     public Leases(String url) {
-        this.url = URI.create(url);
-        boolean isHttp = "http".equalsIgnoreCase(this.url.getScheme()) || isHttps();
-        if (!isHttp || this.url.getHost() == null || this.url.getUserInfo() != null) {
-            throw new IllegalArgumentException("'" + url + "' is no URL such as http://127.0.0.1:3308");
-        }
-        path = this.url.getRawPath().replaceAll("/+$", "");
+        this(List.of(url));
+    }
+
+    /**
+     * A cluster. If a node does not answer or cannot serve, the next one is tried. The last good one is the first.
+     *
+     * @param urls of its nodes
+     */
+    public Leases(List<String> urls) {
+        cluster = new Cluster<>(Base.of(urls));
     }
 
     /**
@@ -370,13 +375,23 @@ public final class Leases {
         }
     }
 
-    Exchange heartbeat(String name, String leaseToken, long ttl) {
-        return post("heartbeat", new Json().with("resourceName", name).with("lockToken", leaseToken)
+    Cluster<Base> cluster() {
+        return cluster;
+    }
+
+    /** A lease outlives the leader, so its own time bounds it. But what an old leader says does not count. */
+    boolean takes(Exchange.Answer answer) {
+        String term = answer.fields().getOrDefault("term", "");
+        return !term.matches("[0-9]{1,18}") || cluster.takes(Long.parseLong(term), 0);
+    }
+
+    Exchange heartbeat(Base base, String name, String leaseToken, long ttl) {
+        return post(base, "heartbeat", new Json().with("resourceName", name).with("lockToken", leaseToken)
             .with("ttlMs", TimeUnit.NANOSECONDS.toMillis(ttl)));
     }
 
-    Exchange release(String name, String leaseToken) {
-        return post("release", new Json().with("resourceName", name).with("lockToken", leaseToken));
+    Exchange release(Base base, String name, String leaseToken) {
+        return post(base, "release", new Json().with("resourceName", name).with("lockToken", leaseToken));
     }
 
     /** Whether the server has said that there is no such lease for this user. All else passes. */
@@ -387,72 +402,90 @@ public final class Leases {
     /** A request without an answer is sent again: the server knows it by its id. */
     private Lease take(String name, Limit limit, Options options) throws IOException, NotGranted, InterruptedException {
         Checks.name(name);
-        new Term(stopWithin, TO_STOP, TOO_LONG_TO_STOP).renew(Clock.now(), options.ttl.toNanos()); // may be refused
+        term().renew(Clock.now(), options.ttl.toNanos()); // may be refused
         String client = options.client == null ? identity.shown() : options.client;
         String note = options.note == null ? identity.note() : options.note;
         String requestId = UUID.randomUUID().toString(); // as secret as the token of the lease
         Limit away = new Limit(retry);
-        for (int attempt = 0; ; attempt++) {
-            Exchange exchange = post("acquire", new Json().with("resourceName", name).with("clientId", client)
+        List<Base> round = cluster.round();
+        for (int attempt = 0; ; ) {
+            Base base = round.remove(0);
+            Exchange exchange = post(base, "acquire", new Json().with("resourceName", name).with("clientId", client)
                 .with("note", note).with("mode", options.shared ? "shared" : "exclusive")
                 .with("waitMs", limit.millis()).with("ttlMs", options.ttl.toMillis()).with("requestId", requestId));
+            boolean isOver = true;
             try {
-                return granted(name, limit, options.ttl.toNanos(), exchange);
-            } catch (Refused refused) {
-                throw new Refused(refused);
+                Lease lease = granted(name, limit, options.ttl.toNanos(), exchange, base);
+                isOver = false;
+                return lease;
             } catch (IOException error) {
+                isOver = round.isEmpty() || !leavesOthersToAsk(error, exchange);
+                if (!isOver) continue; // each has its turn before a pause
+                if (error instanceof Refused refused) throw new Refused(refused);
                 boolean isLost = exchange.isBroken() && exchange.wasSent();
                 // Whatever broke a long wait, it was not that nobody was there.
                 if (isLost && Clock.since(exchange.sentAt()) > Wire.ANSWER_TIME) away = new Limit(retry);
-                long pause = Math.min(LONGEST_PAUSE, PAUSE << Math.min(attempt, 6));
+                long pause = Math.min(LONGEST_PAUSE, PAUSE << Math.min(attempt++, 6));
                 pause = (long) (pause * ThreadLocalRandom.current().nextDouble(0.5, 1));
                 // What was sent may have been granted: that is asked for also when the timeout is over.
                 long left = isLost ? away.left() : Math.min(limit.left(), away.left());
                 if (!exchange.isBroken() || left < pause) throw told(error);
+                isOver = false;
+                round = cluster.round();
                 TimeUnit.NANOSECONDS.sleep(pause);
+            } finally {
+                if (isOver) giveBack(name, exchange, base);
+                else exchange.cut();
             }
         }
     }
 
+    /** Whether another node may answer better. */
+    private static boolean leavesOthersToAsk(IOException error, Exchange exchange) {
+        if (error instanceof Refused refused) return "Unavailable".equals(refused.symbol());
+        boolean isOutdated = Cluster.OUTDATED.equals(error.getMessage());
+        return exchange.isBroken() || isOutdated || error instanceof SocketTimeoutException;
+    }
+
+    private Term term() {
+        return new Term(cluster, stopWithin, TO_STOP, TOO_LONG_TO_STOP);
+    }
+
     private IOException told(IOException error) {
-        return new IOException("no lock could be taken from the server at " + url + ": " + Texts.of(error)
+        return new IOException("no lock could be taken from the server at " + cluster + ": " + Texts.of(error)
             + "; check that getlockd runs there", error);
     }
 
-    private Lease granted(String name, Limit limit, long ttl, Exchange exchange)
+    private Lease granted(String name, Limit limit, long ttl, Exchange exchange, Base base)
             throws IOException, NotGranted, InterruptedException {
-        Term term = new Term(stopWithin, TO_STOP, TOO_LONG_TO_STOP);
-        Lease lease = null;
-        try {
-            Exchange.Answer answer = exchange.await(limit.left() + Wire.ANSWER_TIME);
-            if (answer.status().equals("Busy")) throw new NotGranted(name, limit);
-            if (!answer.isGood()) throw answer.refused();
-            Lease granted = lease(name, answer, ttl, term);
-            term.renew(exchange.sentAt(), ttl);
-            if (Clock.since(exchange.sentAt()) > ttl / ASKED_AT_ONCE) confirm(name, answer, term, ttl);
-            if (!term.begin()) throw new IOException("the server granted the lock and did not confirm it in time");
-            granted.start();
-            lease = granted;
-            return lease;
-        } finally {
-            if (lease == null) giveBack(name, exchange);
-        }
+        Term term = term();
+        Exchange.Answer answer = exchange.await(limit.left() + Wire.PARKED_TIME);
+        if (answer.status().equals("Busy")) throw new NotGranted(name, limit);
+        if (!answer.isGood()) throw answer.refused();
+        if (!takes(answer)) throw new IOException(Cluster.OUTDATED);
+        cluster.served(base);
+        Lease granted = lease(base, name, answer, ttl, term);
+        term.renew(exchange.sentAt(), ttl);
+        if (Clock.since(exchange.sentAt()) > ttl / ASKED_AT_ONCE) confirm(base, name, answer, term, ttl);
+        if (!term.begin()) throw new IOException("the server granted the lock and did not confirm it in time");
+        granted.start();
+        return granted;
     }
 
-    private Lease lease(String name, Exchange.Answer answer, long ttl, Term term) throws IOException {
+    private Lease lease(Base base, String name, Exchange.Answer answer, long ttl, Term term) throws IOException {
         String token = answer.fields().get("lockToken");
         String fencingToken = answer.fields().getOrDefault("fencingToken", "");
         boolean hasBoth = token != null && !token.isEmpty() && fencingToken.matches("\\d{1,18}");
         if (!hasBoth) throw new IOException("its answer has no token");
-        return new Lease(this, name, token, Long.parseLong(fencingToken), ttl, term);
+        return new Lease(this, base, name, token, Long.parseLong(fencingToken), ttl, term);
     }
 
     /** Counts the lease from a heartbeat, since nobody knows when in its wait the acquire was granted. */
-    private void confirm(String name, Exchange.Answer granted, Term term, long ttl)
+    private void confirm(Base base, String name, Exchange.Answer granted, Term term, long ttl)
             throws IOException, InterruptedException {
         String token = granted.fields().get("lockToken");
         for (Limit limit = new Limit(Duration.ofNanos(ttl)); ; ) {
-            Exchange beat = heartbeat(name, token, ttl);
+            Exchange beat = heartbeat(base, name, token, ttl);
             try {
                 Exchange.Answer answer = beat.await(Math.min(limit.left(), Wire.ANSWER_TIME));
                 if (isFinal(answer)) throw answer.refused();
@@ -471,11 +504,11 @@ public final class Leases {
     }
 
     /** Leaves the queue. A grant that is on its way, or has come already, is given back as soon as it can be. */
-    private void giveBack(String name, Exchange exchange) {
+    private void giveBack(String name, Exchange exchange, Base base) {
         exchange.hangUp();
         exchange.answer().thenAccept(answer -> {
             String token = answer.fields().get("lockToken");
-            if (token != null) cutLater(release(name, token));
+            if (token != null) cutLater(release(base, name, token));
         });
         cutLater(exchange);
     }
@@ -485,19 +518,12 @@ public final class Leases {
         exchange.answer().whenComplete((answer, error) -> cut.cancel(false));
     }
 
-    private Exchange post(String verb, Json json) {
+    private Exchange post(Base base, String verb, Json json) {
         byte[] body = json.toString().getBytes(StandardCharsets.UTF_8);
-        String host = url.getHost() + (url.getPort() < 0 ? "" : ":" + url.getPort());
-        String request = "POST " + path + "/api/lock/" + verb + " HTTP/1.1\r\nHost: " + host
+        String request = "POST " + base.path() + "/api/lock/" + verb + " HTTP/1.1\r\nHost: " + base.place()
             + "\r\nContent-Type: application/json\r\nContent-Length: " + body.length + "\r\nConnection: close\r\n"
             + (authorization == null ? "" : "Authorization: " + authorization + "\r\n") + "\r\n" + json;
-        return new Exchange(wire(), request);
-    }
-
-    private Wire wire() {
-        String host = url.getHost().replaceAll("^\\[|\\]$", "");
-        int port = url.getPort() >= 0 ? url.getPort() : isHttps() ? 443 : 80;
-        return new Wire(host, port, isHttps() ? context() : null);
+        return new Exchange(new Wire(base.address(), isHttps() ? context() : null, cluster.connectTime()), request);
     }
 
     private SSLContext context() {
@@ -509,6 +535,6 @@ public final class Leases {
     }
 
     private boolean isHttps() {
-        return "https".equalsIgnoreCase(url.getScheme());
+        return cluster.first().isHttps();
     }
 }

@@ -17,6 +17,16 @@ final class Limit {
         nanos = isForever ? LONGEST.toNanos() : timeout.toNanos();
     }
 
+    private Limit(long nanos) {
+        isForever = false;
+        this.nanos = nanos;
+    }
+
+    /** The same with so much more, from now on. */
+    Limit with(Duration more) {
+        return isForever ? this : new Limit(left() + more.toNanos());
+    }
+
     /** In nanoseconds; 0 when it is over. */
     long left() {
         return isForever ? nanos : Math.max(0, nanos - (System.nanoTime() - start));

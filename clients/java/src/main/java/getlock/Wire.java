@@ -22,26 +22,30 @@ final class Wire {
     /** How long a server may take to answer a command that does not wait. */
     static final long ANSWER_TIME = TimeUnit.SECONDS.toNanos(10);
 
-    private static final int ANSWER_MILLIS = (int) TimeUnit.NANOSECONDS.toMillis(ANSWER_TIME);
+    /** The same for a connection that is new: without a leader a cluster holds it for 10 s. */
+    static final long PARKED_TIME = TimeUnit.SECONDS.toNanos(15);
+
     private static final int LONGEST_LINE = 65536;
 
     private final String host;
     private final int port;
     private final SSLContext tls;
+    private final int connectMillis;
     private volatile boolean isCut;
     private volatile Socket plain;
     private volatile Socket socket;
     private InputStream input;
 
-    Wire(String host, int port, SSLContext tls) {
-        this.host = host;
-        this.port = port;
+    Wire(Address address, SSLContext tls, long connectTime) {
+        host = address.host();
+        port = address.port();
         this.tls = tls;
+        connectMillis = (int) TimeUnit.NANOSECONDS.toMillis(connectTime);
     }
 
     void open() throws IOException {
         connect();
-        plain.setSoTimeout(ANSWER_MILLIS);
+        plain.setSoTimeout((int) TimeUnit.NANOSECONDS.toMillis(PARKED_TIME));
         socket = tls == null ? plain : encrypted();
         plain.setSoTimeout(0);
         input = new BufferedInputStream(socket.getInputStream());
@@ -66,7 +70,7 @@ final class Wire {
         Socket next = new Socket();
         plain = next;
         if (isCut) throw new SocketException("the connection was given up");
-        next.connect(address, ANSWER_MILLIS);
+        next.connect(address, connectMillis);
         next.setTcpNoDelay(true);
         // A server that has vanished is found within half a minute.
         next.setOption(StandardSocketOptions.SO_KEEPALIVE, true);
