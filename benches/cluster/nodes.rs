@@ -49,8 +49,9 @@ impl Node {
         Self { server: Server::start(command, line), line, http, number, flags }
     }
 
-    /// The same again.
+    /// The same again, once it has ended.
     pub fn again(&mut self) {
+        assert!(self.server.ended(SOON).is_some(), "it does not end");
         *self = Self::start(self.number, (self.line, self.http), self.flags.clone());
         self.until_it_serves();
     }

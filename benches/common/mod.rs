@@ -84,6 +84,11 @@ impl Server {
     /// Asks it to end: how it did, unless that takes longer than this.
     pub fn stop(&mut self, time: Duration) -> Option<ExitStatus> {
         self.ask_to_end();
+        self.ended(time)
+    }
+
+    /// How it ended, unless that takes longer than this.
+    pub fn ended(&mut self, time: Duration) -> Option<ExitStatus> {
         let start = Instant::now();
         while matches!(self.child.try_wait(), Ok(None)) && start.elapsed() < time {
             thread::sleep(Duration::from_millis(10));

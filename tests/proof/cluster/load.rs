@@ -170,10 +170,13 @@ async fn open_session(
         let text = &scene.names[name];
         let wish = Wish { name: text, mode: Mode::Exclusive, wait_ms: at_least_ms(wait_ms) };
         let asked = scene.asks();
-        let Some(got) = session.get(text, wait_ms).await else {
-            scene.tally.count("not answered");
-            diary.open_get(name, wish, asked);
-            return alive;
+        let got = match session.get(text, wait_ms).await {
+            Ok(got) => got,
+            Err(why) => {
+                scene.tally.count(why.kind());
+                diary.open_get(name, wish, asked);
+                return alive;
+            }
         };
         let when = scene.when(asked);
         diary.got(name, wish, when, got);
@@ -183,7 +186,8 @@ async fn open_session(
         let is_closed = timeout(scene.any_hold(dice), session.closed()).await.is_ok();
         let until = scene.tape.now();
         let basis = Basis::Open;
-        scene.claim(Claim { name, basis, is_shared: false, node, asked, told: when.until, until, token });
+        let told = when.until;
+        scene.claim(Claim { name, basis, is_shared: false, node, asked, told, until, is_closed, token });
         if is_closed {
             scene.tally.count("told of the end");
             return alive;
@@ -229,10 +233,13 @@ async fn asking_session(
         let text = &scene.names[name];
         let wish = Wish { name: text, mode: Mode::Exclusive, wait_ms: at_least_ms(wait_ms) };
         let asked = scene.asks();
-        let Ok(Some(got)) = session.get(text, wait_ms).await else {
-            scene.tally.count("not answered");
-            diary.open_get(name, wish, asked);
-            return alive;
+        let got = match session.get(text, wait_ms).await {
+            Ok(got) => got,
+            Err(why) => {
+                scene.tally.count(why.kind());
+                diary.open_get(name, wish, asked);
+                return alive;
+            }
         };
         let when = scene.when(asked);
         diary.got(name, wish, when, got);
@@ -243,7 +250,8 @@ async fn asking_session(
         let now = scene.tape.now();
         let until = now.min(session.believes_until());
         let basis = Basis::Told;
-        scene.claim(Claim { name, basis, is_shared: false, node, asked, told: when.until, until, token });
+        let (told, is_closed) = (when.until, held == Err(Over::Closed));
+        scene.claim(Claim { name, basis, is_shared: false, node, asked, told, until, is_closed, token });
         if let Err(over) = held {
             scene.tally.count(if over == Over::Late { "nothing left" } else { "told of the end" });
             return if over == Over::Late { until } else { alive };
@@ -316,7 +324,8 @@ async fn lease(scene: &Scene, diary: &mut Diary, dice: &mut Dice) {
             let held = Held { name, body: &lease, ttl, heard: asked };
             let until = hold(scene, held, diary, dice).await;
             let basis = Basis::Lease;
-            scene.claim(Claim { name, basis, is_shared, node, asked, told: when.until, until, token });
+            let (told, is_closed) = (when.until, false);
+            scene.claim(Claim { name, basis, is_shared, node, asked, told, until, is_closed, token });
         }
         Some("Busy") => diary.got(name, wish, when, (NO, None)),
         _ => {

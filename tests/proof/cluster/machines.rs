@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::{
     network::{Network, Place},
-    node::{self, Kind, Node, Setup},
+    node::{self, Kind, Node, Process, Setup},
 };
 use crate::common::{Addrs, Client, http};
 
@@ -135,6 +135,16 @@ impl Machines {
         panic!("no etcd leads; {}", self.logs())
     }
 
+    /// Whether these members of etcd write something within a second.
+    pub(super) fn etcd_writes(&self, members: &[usize]) -> bool {
+        let endpoints: Vec<_> =
+            members.iter().map(|node| format!("{}:2379", self.network.addr(Place::Node(*node)))).collect();
+        let mut etcdctl = self.network.command(Place::Clients, &node::program("etcdctl"));
+        etcdctl.env("ETCDCTL_API", "3").args(["--endpoints", &endpoints.join(",")]);
+        etcdctl.args(["--command-timeout=1s", "put", "written", "again"]);
+        etcdctl.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
+    }
+
     /// Delays each sync of this etcd's disk by two seconds, until the child is killed.
     pub(super) fn slow_disk(&self, node: usize) -> Child {
         let pid = self.nodes[node].etcd.id().unwrap().to_string();
@@ -158,25 +168,31 @@ impl Machines {
     /// Sends SIGTERM, waits for the end, and how long it took.
     pub(super) fn terminate(&mut self, node: usize) -> Duration {
         let since = Instant::now();
-        let getlockd = &mut self.nodes[node].getlockd;
-        getlockd.terminate();
-        let status = getlockd.wait(self.setup.kind.ttl + SOON);
+        self.nodes[node].getlockd.terminate();
+        self.await_end(node);
+        since.elapsed()
+    }
+
+    /// Waits for the end of a server that was told to stop.
+    pub(super) fn await_end(&mut self, node: usize) {
+        let status = self.nodes[node].getlockd.wait(self.setup.kind.ttl + SOON);
         assert!(
             status.is_some_and(|status| status.success()),
             "node {} ended so: {status:?}; {}",
             node::name(node),
             self.logs()
         );
-        since.elapsed()
     }
 
-    /// The last lines of each server, for people.
+    /// The last lines of each server and its etcd, for people.
     pub(super) fn logs(&self) -> String {
         let of_one = |node: &Node| {
-            let log = fs::read_to_string(node.getlockd.log()).unwrap_or_default();
-            let lines: Vec<_> = log.lines().collect();
-            let last = &lines[lines.len().saturating_sub(12)..];
-            format!("\nnode {}:\n{}", node::name(node.number), last.join("\n"))
+            let last = |process: &Process| {
+                let log = fs::read_to_string(process.log()).unwrap_or_default();
+                let lines: Vec<_> = log.lines().collect();
+                lines[lines.len().saturating_sub(12)..].join("\n")
+            };
+            format!("\nnode {}:\n{}\n{}", node::name(node.number), last(&node.etcd), last(&node.getlockd))
         };
         self.nodes.iter().map(of_one).collect()
     }

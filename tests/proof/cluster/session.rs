@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use bytes::BytesMut;
-use getlockd::internal::grpc::proto::{GetLock, HoldResponse, LockMode, ReleaseLock, hold_request::Command};
+use getlockd::internal::grpc::proto::{GetLock, LockMode, ReleaseLock, hold_request::Command};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -26,6 +26,27 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(8);
 /// A grant with its token, or 0.
 pub(super) type Got = (Said, Option<u64>);
 
+/// Why there is no answer to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoAnswer {
+    /// None came in time.
+    Late,
+    /// The connection has ended.
+    Closed,
+    /// It was refused: nobody leads, or the server stops.
+    Refused,
+}
+
+impl NoAnswer {
+    pub(super) fn kind(self) -> &'static str {
+        match self {
+            Self::Late => "not answered in time",
+            Self::Closed => "closed while it asked",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 pub(super) enum Session {
     Line(Lines),
     MySql(MySql),
@@ -44,33 +65,34 @@ impl Session {
         timeout(PATIENCE, open).await.ok().flatten()
     }
 
-    pub(super) async fn get(&mut self, name: &str, wait_ms: u64) -> Option<Got> {
+    pub(super) async fn get(&mut self, name: &str, wait_ms: u64) -> Result<Got, NoAnswer> {
+        let closed = NoAnswer::Closed;
         let get = async {
-            match self {
+            let got = match self {
                 Self::Line(lines) => {
                     lines.send(&format!("GET_LOCK {name} {wait_ms}ms\nFENCING_TOKEN {name}\n")).await;
-                    let said = lines.next().await?;
-                    got(&said, &lines.next().await?)
+                    let said = lines.next().await.ok_or(closed)?;
+                    got(&said, &lines.next().await.ok_or(closed)?)
                 }
                 Self::MySql(mysql) => {
                     let seconds = format!("{}.{:03}", wait_ms / 1000, wait_ms % 1000);
                     mysql
                         .start(&format!("SELECT GET_LOCK('{name}', {seconds}), FENCING_TOKEN('{name}')"))
                         .await;
-                    let row = row(mysql.heard().await?)?;
-                    got(&row[0], &row[1])
+                    row(mysql.heard().await.ok_or(closed)?).and_then(|row| got(&row[0], &row[1]))
                 }
                 Self::Hold(hold) => {
                     let (name, mode) = (name.to_owned(), LockMode::Exclusive.into());
                     let wait_ms = i64::try_from(wait_ms).unwrap();
                     hold.try_send(Command::GetLock(GetLock { name, mode, wait_ms, ..GetLock::default() }))
                         .await;
-                    let heard = result(hold).await?;
-                    Some((Said::Number(heard.result?), heard.fencing_token))
+                    let heard = hold.last().await.ok().flatten().ok_or(closed)?;
+                    heard.result.map(|said| (Said::Number(said), heard.fencing_token))
                 }
-            }
+            };
+            got.ok_or(NoAnswer::Refused)
         };
-        timeout(PATIENCE, get).await.ok().flatten()
+        timeout(PATIENCE, get).await.unwrap_or(Err(NoAnswer::Late))
     }
 
     /// Whether it was answered that the lock is released.
@@ -87,7 +109,8 @@ impl Session {
                 }
                 Self::Hold(hold) => {
                     hold.try_send(Command::ReleaseLock(ReleaseLock { name: name.to_owned() })).await;
-                    result(hold).await.is_some_and(|heard| heard.result == Some(1))
+                    let heard = hold.last().await.ok().flatten();
+                    heard.is_some_and(|heard| heard.result == Some(1))
                 }
             }
         };
@@ -102,11 +125,6 @@ impl Session {
             Self::Hold(hold) => drop(hold.last().await),
         }
     }
-}
-
-/// None if it was refused.
-async fn result(hold: &mut Hold) -> Option<HoldResponse> {
-    hold.last().await.ok().flatten().filter(|heard| heard.refusal.is_none())
 }
 
 fn got(said: &str, token: &str) -> Option<Got> {
@@ -205,10 +223,11 @@ impl<'a> Asking<'a> {
         self.believes_until
     }
 
-    pub(super) async fn get(&mut self, name: &str, wait_ms: u64) -> Result<Option<Got>, Over> {
+    pub(super) async fn get(&mut self, name: &str, wait_ms: u64) -> Result<Got, NoAnswer> {
+        let over = |over| if over == Over::Late { NoAnswer::Late } else { NoAnswer::Closed };
         self.lines.send(&format!("GET_LOCK {name} {wait_ms}ms\nFENCING_TOKEN {name}\n")).await;
-        let said = self.answer().await?;
-        Ok(got(&said, &self.answer().await?))
+        let said = self.answer().await.map_err(over)?;
+        got(&said, &self.answer().await.map_err(over)?).ok_or(NoAnswer::Refused)
     }
 
     pub(super) async fn release(&mut self, name: &str) -> Result<bool, Over> {
