@@ -125,7 +125,7 @@ async fn greeting_and_numbers_name_the_leader() {
     let (server, _term) = leader(60);
     let mut a = server.client().await;
     let hello = a.ask("HELLO").await;
-    assert!(hello.ends_with(" max_locks=100000 node=a term=16226"), "{hello}");
+    assert!(hello.ends_with(" max_locks=100000 node=a term=16226 ttl=5.000 takeover_delay=0.000"), "{hello}");
     let stats = a.list("STATS").await.remove(0);
     let since = stats.split_once(" role=leader node=a term=16226 leader_since=").unwrap().1;
     assert!(since.split_once('.').is_some_and(|(_, millis)| millis.len() == 3), "{stats}");

@@ -213,7 +213,7 @@ fn from_env(key: &str) -> Option<u64> {
 const SHORT: usize = 12;
 
 #[test]
-fn cluster_has_one_owner_of_each_lock_under_faults() {
+fn locks_of_a_cluster_stay_exclusive_under_faults() {
     let _alone = MACHINE.blocking_write();
     let minutes = from_env("CLUSTER_MINUTES");
     let ttl = Duration::from_secs(if minutes.is_some() { 5 } else { 3 });

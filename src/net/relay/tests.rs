@@ -110,7 +110,7 @@ impl Node {
     /// A client, and what it is to the leader.
     async fn relayed(&mut self, upstream: &Arc<Upstream>) -> (TcpStream, Socket) {
         let (client, accepted) = client().await;
-        tokio::spawn(upstream.clone().relay(accepted, Wire::Line));
+        spawn_relay(upstream, accepted);
         (client, self.next().await.0)
     }
 
@@ -173,7 +173,7 @@ async fn leader_sees_the_client_and_the_relay() {
     let mut node = Node::leads(LONG);
     let upstream = node.upstream().await;
     let (client, accepted) = client().await;
-    tokio::spawn(upstream.clone().relay(accepted, Wire::Line));
+    spawn_relay(&upstream, accepted);
     let (_stream, seen) = node.next().await;
     assert_eq!((seen.peer, seen.via.as_deref()), (client.local_addr().unwrap(), Some("b")));
     assert!(seen.permit.upgrade().is_some());
@@ -367,7 +367,7 @@ async fn clients_are_cut_before_the_term_ends() {
     assert!(!upstream.is_good());
     assert_eq!(relay.stats().cuts(CutCause::Unheard), 1);
     let (_client, accepted) = self::client().await;
-    let returned = upstream.relay(accepted, Wire::Line).await.unwrap_err();
+    let returned = upstream.relay(accepted, Wire::Line).await.err().unwrap();
     assert!(matches!(returned.error, UpstreamError::Over(TERM)));
 }
 
@@ -444,7 +444,7 @@ async fn connection_is_given_back_if_the_leader_cannot_be_reached() {
     let (mut accepted, mut error) = (accepted, None);
     while error.is_none() {
         let Returned { accepted: back, error: why } =
-            upstream.clone().relay(accepted, Wire::Line).await.unwrap_err();
+            upstream.clone().relay(accepted, Wire::Line).await.err().unwrap();
         (accepted, error) = (back, matches!(why, UpstreamError::Unreachable(..)).then_some(why));
     }
     let mut came = [0; 5];
@@ -479,12 +479,23 @@ async fn node_knows_its_own_port() {
     assert!(is_own_port(&node.leader.address, PROCESS).await.unwrap(), "without TLS, too");
 }
 
+/// Relays a connection in a task of its own.
+fn spawn_relay(upstream: &Arc<Upstream>, accepted: Accepted) {
+    let upstream = upstream.clone();
+    tokio::spawn(async move {
+        if let Ok(relaying) = upstream.relay(accepted, Wire::Line).await {
+            relaying.await;
+        }
+    });
+}
+
 /// Hundreds of relayed connections are idle for each active one.
 #[tokio::test]
 async fn relayed_connection_is_small() {
     let node = Node::leads(LONG);
     let upstream = node.upstream().await;
     let (_client, accepted) = client().await;
-    let size = size_of_val(&upstream.relay(accepted, Wire::Line));
+    let relaying = upstream.relay(accepted, Wire::Line).await.ok().unwrap();
+    let size = size_of_val(&relaying);
     assert!(size <= 352, "{size}");
 }

@@ -25,7 +25,6 @@ use super::{
     hop::{self, Hop},
     introduction::{Introduction, Pass},
     pump::Pump,
-    stats::CountedConnection,
 };
 use crate::{
     core::client_info::Wire,
@@ -260,42 +259,32 @@ impl Upstream {
         self.guard.open()
     }
 
-    /// Relays a connection to its end.
+    /// Connects a client to the leader. The future that it returns relays the connection to its end; dropped, it closes both
+    /// ends. It does not keep this upstream, which may be dropped.
     ///
     /// Cancel-safe: dropped, it closes both ends.
     ///
     /// # Errors
     /// [`Returned`] if the leader cannot be reached. Then nothing was read or written.
-    pub fn relay(
+    pub async fn relay(
         self: Arc<Self>,
         accepted: Accepted,
         wire: Wire,
-    ) -> impl Future<Output = Result<(), Returned>> + Send {
-        // Boxed: the connection is small for the rest of its life.
-        let dialed = Box::pin(self.dialed(accepted, wire));
-        async move {
-            let Dialed { pump, term, counted } = dialed.await?;
+    ) -> Result<impl Future<Output = ()> + Send + use<>, Returned> {
+        let leader = match self.dial(&accepted, wire).await {
+            Ok(leader) => leader,
+            Err(error) => return Err(Returned { accepted, error }),
+        };
+        let (term, counted) = (self.guard.term().clone(), self.route.relay.stats.count_relayed());
+        let pump = Pump::new(accepted.into_stream().guarded_by(&self.guard), leader, self.keepalive());
+        Ok(async move {
             tokio::select! {
                 biased;
                 () = term.closing().cancelled() => {}
                 () = pump => {}
             }
             drop(counted);
-            Ok(())
-        }
-    }
-
-    /// Cancel-safe as [`Upstream::relay`].
-    async fn dialed(self: Arc<Self>, accepted: Accepted, wire: Wire) -> Result<Dialed, Returned> {
-        match self.dial(&accepted, wire).await {
-            Ok(leader) => {
-                let client = accepted.into_stream().guarded_by(&self.guard);
-                let pump = Pump::new(client, leader, self.keepalive());
-                let counted = self.route.relay.stats.count_relayed();
-                Ok(Dialed { pump, term: self.guard.term().clone(), counted })
-            }
-            Err(error) => Err(Returned { accepted, error }),
-        }
+        })
     }
 
     async fn dial(&self, accepted: &Accepted, wire: Wire) -> Result<Hop, UpstreamError> {
@@ -318,13 +307,6 @@ impl Upstream {
     fn keepalive(&self) -> Keepalive {
         Keepalive(Duration::from_millis(self.keepalive.load(Ordering::Relaxed)))
     }
-}
-
-/// A connection that the leader has taken. It does not keep its upstream, which may be dropped.
-struct Dialed {
-    pump: Pump,
-    term: Arc<Term>,
-    counted: CountedConnection,
 }
 
 impl Drop for Upstream {

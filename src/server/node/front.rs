@@ -1,6 +1,6 @@
 //! What becomes of a connection: this node serves it, relays it, or parks it.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep};
@@ -18,11 +18,25 @@ const RETRY: Duration = Duration::from_millis(100);
 /// How long a client may take to read that nobody leads.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Serves or relays a connection as soon as somebody leads, and refuses it if nobody does in the time for a login
-/// and that of a drain.
+/// What serves or relays a connection to its end.
+type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Serves or relays a connection as soon as somebody leads, and refuses it if nobody does in the time for a login and that of
+/// a drain.
 ///
 /// Cancel-safe: dropped, it closes the connection.
-pub(super) async fn serve(node: Arc<NodeShared>, wire: Wire, mut accepted: Accepted) {
+pub(super) async fn serve(node: Arc<NodeShared>, wire: Wire, accepted: Accepted) {
+    // Boxed, and freed before the connection goes on: it is small for the rest of its life.
+    let work = Box::pin(enter(node, wire, accepted)).await;
+    if let Some(work) = work {
+        work.await;
+    }
+}
+
+/// Waits until somebody leads. None if the connection has ended.
+///
+/// Cancel-safe: dropped, it closes the connection.
+async fn enter(node: Arc<NodeShared>, wire: Wire, mut accepted: Accepted) -> Option<Work> {
     // A leader that drains is waited for as well.
     let give_up = Instant::now() + node.config.transport.timeouts.login + node.config.drain;
     let mut fronts = node.front.subscribe();
@@ -30,9 +44,9 @@ pub(super) async fn serve(node: Arc<NodeShared>, wire: Wire, mut accepted: Accep
         let front = fronts.borrow_and_update().clone();
         let mut retry = None;
         match front {
-            Front::Serves(leading) if leading.takes(wire) => return leading.serve(wire, accepted).await,
+            Front::Serves(term) if term.takes(wire) => return Some(term.serve(wire, accepted)),
             Front::Relays(upstream) => match upstream.relay(accepted, wire).await {
-                Ok(()) => return,
+                Ok(relaying) => return Some(Box::pin(relaying)),
                 // Not a byte has passed.
                 Err(returned) => {
                     tracing::debug!(error = %returned.error, "connection parked");
@@ -50,12 +64,15 @@ pub(super) async fn serve(node: Arc<NodeShared>, wire: Wire, mut accepted: Accep
         let limit = give_up.saturating_duration_since(Instant::now());
         let parked = tokio::select! {
             parked = park(&accepted, node.relay.stats(), limit, goes_on) => parked,
-            () = node.stopping.cancelled() => return,
+            () = node.stopping.cancelled() => return None,
         };
         match parked {
             Parked::Goes(()) => {}
-            Parked::Left => return,
-            Parked::TooLong => return refuse(&node, wire, accepted).await,
+            Parked::Left => return None,
+            Parked::TooLong => {
+                refuse(&node, wire, accepted).await;
+                return None;
+            }
         }
     }
 }

@@ -64,22 +64,27 @@ impl ServedTerm {
         self.is_draining.load(Ordering::SeqCst)
     }
 
-    /// Serves a connection until its end or that of the term.
-    ///
-    /// Cancel-safe: dropped, it closes the connection.
-    pub async fn serve(&self, wire: Wire, accepted: Accepted) {
+    /// Serves a connection until its end or that of the term. Dropped, the future closes the connection.
+    pub fn serve(&self, wire: Wire, accepted: Accepted) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let accepted = accepted.guarded_by(&self.guard);
-        let (tasks, http_tasks) = (self.instance.tasks(), self.instance.http_tasks());
-        let serving: Pin<Box<dyn Future<Output = ()> + Send>> = match wire {
-            Wire::Line => Box::pin(tasks.track_future(self.instance.serve_line(accepted))),
-            Wire::MySql => Box::pin(tasks.track_future(self.instance.serve_mysql(accepted))),
-            Wire::Http | Wire::Grpc => Box::pin(http_tasks.track_future(self.instance.serve_http(accepted))),
-        };
-        tokio::select! {
-            biased;
-            () = serving => {}
-            () = self.over.cancelled() => {}
+        let (tasks, http_tasks, over) =
+            (self.instance.tasks(), self.instance.http_tasks(), self.over.clone());
+        match wire {
+            Wire::Line => Box::pin(until(over, tasks.track_future(self.instance.serve_line(accepted)))),
+            Wire::MySql => Box::pin(until(over, tasks.track_future(self.instance.serve_mysql(accepted)))),
+            Wire::Http | Wire::Grpc => {
+                Box::pin(until(over, http_tasks.track_future(self.instance.serve_http(accepted))))
+            }
         }
+    }
+}
+
+/// Cancel-safe if `serving` is.
+async fn until(over: CancellationToken, serving: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        () = serving => {}
+        () = over.cancelled_owned() => {}
     }
 }
 

@@ -21,19 +21,9 @@ pub(super) struct Candidate {
     unsure: Option<TakeTry>,
     /// When something was tried last.
     tried: Option<Moment>,
-    /// The node resigned, and lets others try for so long.
-    hold_back: Option<(Moment, Duration)>,
 }
 
 impl Candidate {
-    pub(super) fn holding_back(since: Moment, time: Duration) -> Self {
-        Self { hold_back: Some((since, time)), ..Self::default() }
-    }
-
-    fn holds_back(&self, now: Moment) -> bool {
-        self.hold_back.is_some_and(|(since, time)| since.elapsed_at_least(now) < time)
-    }
-
     /// Whether the last try is long enough ago that a next one does not flood the engine.
     fn has_rested(&self, ttl: Duration, now: Moment) -> bool {
         self.tried.is_none_or(|tried| tried.elapsed_at_most(now) >= ttl / 20)
@@ -55,10 +45,7 @@ impl Seat {
             candidate.tried = Some(now.moment);
             self.flight = Some(Flight::Look(unsure));
             self.actions.push(Action::Look);
-        } else if self.stands
-            && !candidate.holds_back(now.moment)
-            && self.sight.may_be_taken(&self.config.leader, now.moment)
-        {
+        } else if self.stands && self.sight.may_be_taken(&self.config.leader, now.moment) {
             candidate.tried = Some(now.moment);
             self.take(now);
         }

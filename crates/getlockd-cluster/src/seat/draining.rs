@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use super::{
     Action, DRAINED, Flight, Leading, Seat, State,
-    candidate::Candidate,
     leading::{Drain, Shut},
 };
 use crate::{
@@ -147,12 +146,14 @@ impl Seat {
         }
     }
 
-    /// The drain is over. Who resigned lets the others try first.
+    /// The drain is over. A node that resigned lets the others try first: see `sight`.
     pub(super) fn finish(&mut self, now: Moment) {
         if self.exits {
             return self.retire();
         }
         self.actions.push(Action::Resigned);
-        self.state = State::Candidate(Box::new(Candidate::holding_back(now, self.config.leader.ttl)));
+        // What it saw while it led is not what it waits for as a candidate.
+        self.sight.touch(now);
+        self.state = State::Candidate(Box::default());
     }
 }

@@ -210,7 +210,11 @@ fn is_self(leader: &Leader, own: &Leader) -> bool {
     leader.node == own.node || leader.address == own.address
 }
 
+/// How long a node lets others try first: one that resigned, for T.
 fn courtesy(resigned: &Resigned, own: &Leader) -> Duration {
+    if resigned.node == own.node {
+        return own.ttl;
+    }
     match &resigned.successor {
         Some(successor) if *successor != own.node => COURTESY,
         _ => Duration::ZERO,

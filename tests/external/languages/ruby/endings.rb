@@ -97,7 +97,7 @@ module Endings
       eventually("the block runs") { has_begun }
       ending.call(holding)
       ended(holding)
-      check @eye.free?(name), "it is free"
+      eventually("it is free") { @eye.free?(name) }
     end
     error_of(Timeout::Error) { Timeout.timeout(0.2) { @locks.lock(name) { sleep } } }
     check @eye.free?(name), "it is free"
