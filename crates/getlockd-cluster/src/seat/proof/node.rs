@@ -8,11 +8,12 @@ use std::{
 
 use super::{
     clock::{Clocks, True},
+    faults::Fate,
     relay::RelayTerm,
     rules::{LeaseId, Name},
     server::{Question, Record, Waiter},
     slips::Slip,
-    store::{Answer, Ask},
+    store::{Answer, Ask, Verb},
     wire::{Guard, Item, Reply},
     world::{Place, World},
 };
@@ -148,6 +149,10 @@ pub struct SimNode {
     pub seen: u64,
     pub paused: bool,
     backlog: Vec<NodeEvent>,
+    /// What becomes of its next requests of a kind, by a script: so many of them.
+    pub fates: Vec<(Verb, Fate, usize)>,
+    /// The thread that handles its next reply is held up for so long, by a script.
+    pub held_up: Option<Duration>,
     /// When it last stood still, or ended.
     pub stood_still: Option<True>,
     pub exits: bool,
@@ -175,9 +180,19 @@ impl SimNode {
             seen: 0,
             paused: false,
             backlog: Vec::new(),
+            fates: Vec::new(),
+            held_up: None,
             stood_still: None,
             exits: false,
         }
+    }
+
+    /// What a script has for this request.
+    pub fn scripted_fate(&mut self, ask: &Ask) -> Option<Fate> {
+        let (_, fate, times) =
+            self.fates.iter_mut().find(|(verb, _, times)| *verb == ask.verb() && *times > 0)?;
+        *times -= 1;
+        Some(*fate)
     }
 
     pub fn watches(&self) -> bool {
@@ -511,7 +526,7 @@ impl World {
         let [first, ceiling] = floors;
         // With the floor lost, the clock catches only what numbers have not overtaken.
         let highest = self.ledger.highest_token();
-        if self.ledger.leases_lost && highest + 5_000_000 >= self.nodes[node].wall + self.now / 1_000 {
+        if self.ledger.lost_until > 0 && highest + 5_000_000 >= self.nodes[node].wall + self.now / 1_000 {
             self.ledger.tokens_lost = highest;
         }
         self.nodes[node].tenure = Some(Tenure {

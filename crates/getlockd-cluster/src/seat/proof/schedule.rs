@@ -161,7 +161,7 @@ pub fn run(plan: Plan, seed: u64, tells: bool) -> (Tally, Result<(), String>) {
     ended(&mut world)
 }
 
-fn ended(world: &mut World) -> (Tally, Result<(), String>) {
+pub fn ended(world: &mut World) -> (Tally, Result<(), String>) {
     for line in world.transcript.take().into_iter().flatten() {
         println!("{line}");
     }
