@@ -69,6 +69,8 @@ pub struct Weather {
     pub slow_threads: usize,
     pub pauses_at_writes: usize,
     pub restore_fails: usize,
+    /// So many requests of a node in a row, if that is bounded.
+    pub most_unlucky: usize,
     pub slow_engine: bool,
     pub slow_watch: bool,
     /// The shortest that a lease may be cut to by clocks, in thousandths.

@@ -151,6 +151,8 @@ pub struct SimNode {
     backlog: Vec<NodeEvent>,
     /// What becomes of its next requests of a kind, by a script: so many of them.
     pub fates: Vec<(Verb, Fate, usize)>,
+    /// How many requests in a row were unlucky.
+    unlucky: usize,
     /// The thread that handles its next reply is held up for so long, by a script.
     pub held_up: Option<Duration>,
     /// When it last stood still, or ended.
@@ -181,6 +183,7 @@ impl SimNode {
             paused: false,
             backlog: Vec::new(),
             fates: Vec::new(),
+            unlucky: 0,
             held_up: None,
             stood_still: None,
             exits: false,
@@ -193,6 +196,14 @@ impl SimNode {
             self.fates.iter_mut().find(|(verb, _, times)| *verb == ask.verb() && *times > 0)?;
         *times -= 1;
         Some(*fate)
+    }
+
+    /// At most so many requests in a row are unlucky; no bound at 0.
+    pub fn bounded_fate(&mut self, fate: Fate, most: usize) -> Fate {
+        let is_too_much = most > 0 && self.unlucky == most;
+        let fate = if is_too_much { Fate { answered: true, ..Fate::default() } } else { fate };
+        self.unlucky = if fate.is_fault() { self.unlucky + 1 } else { 0 };
+        fate
     }
 
     pub fn watches(&self) -> bool {
@@ -364,6 +375,9 @@ impl World {
                 }
             }
             NodeEvent::CloseLate { guard } => self.close_late(guard),
+            NodeEvent::Cut { conn } if Slip::RelayClosesPlainly.is_planted() => {
+                self.closed_by_kernel(conn, 1)
+            }
             NodeEvent::Cut { conn } => self.close(conn, 1),
             NodeEvent::DrainOver { term } => {
                 if self.nodes[node].tenure.as_ref().is_some_and(|tenure| tenure.term == term) {

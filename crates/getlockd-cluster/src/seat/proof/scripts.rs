@@ -61,6 +61,12 @@ pub const SCRIPTS: &[Script] = &[
         grants: 1,
     },
     Script {
+        slip: Slip::RelayClosesPlainly,
+        plays: leader_closes_and_a_link_heals,
+        breaks: "reads a reply of term",
+        grants: 2,
+    },
+    Script {
         slip: Slip::ClientFromReceipt,
         plays: answer_to_a_client_is_late,
         breaks: TWO_OWNERS,
@@ -300,6 +306,22 @@ fn relay_is_held_up() -> Stage {
         .at(6.7, Fault::MachineGone(0))
         .client(9.9, 1, Deed::Connects(2))
         .client(10.0, 1, Deed::Acquires(0))
+}
+
+/// A relay's link to its client is cut as a grant is written. The leader closes at 0.8 T, long before the relay's own time
+/// is over: T is 30 s.
+fn leader_closes_and_a_link_heals() -> Stage {
+    Stage::of(&[30, 30, 30], [Relies::Connection; 2])
+        .starts(0.0, 0)
+        .starts(0.5, 1)
+        .starts(0.6, 2)
+        .client(32.0, 0, Deed::Connects(1))
+        .client(36.1, 0, Deed::Acquires(0))
+        .at(36.100_1, Fault::Cut(Place::Node(1), CLIENT))
+        .cut_from_engine(36.2, 0)
+        .client(66.5, 1, Deed::Connects(2))
+        .client(66.6, 1, Deed::Acquires(0))
+        .at(75.0, Fault::Heal(Place::Node(1), CLIENT))
 }
 
 /// The leader says how much time is left, and is held up before it writes that.

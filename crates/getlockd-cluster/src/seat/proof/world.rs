@@ -248,7 +248,10 @@ impl World {
         let process = self.nodes[node].process;
         let fate = match self.nodes[node].scripted_fate(&ask) {
             Some(fate) => fate,
-            None => self.weather.fate(&mut self.dice, self.now >= self.forks_from),
+            None => {
+                let fate = self.weather.fate(&mut self.dice, self.now >= self.forks_from);
+                self.nodes[node].bounded_fate(fate, self.weather.most_unlucky)
+            }
         };
         self.note(|| format!("n{node} asks #{number} {} ({fate:?})", brief(&ask)));
         if fate.pauses > Duration::ZERO {
