@@ -376,7 +376,7 @@ impl World {
             }
             NodeEvent::CloseLate { guard } => self.close_late(guard),
             NodeEvent::Cut { conn } if Slip::RelayClosesPlainly.is_planted() => {
-                self.closed_by_kernel(conn, 1)
+                self.closed_by_kernel(conn, 1);
             }
             NodeEvent::Cut { conn } => self.close(conn, 1),
             NodeEvent::DrainOver { term } => {

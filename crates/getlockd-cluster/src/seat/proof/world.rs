@@ -9,7 +9,7 @@ use super::{
     client::{Act, SimClient},
     clock::{True, nanos},
     dice::Dice,
-    faults::{Fault, Weather},
+    faults::{Fate, Fault, Weather},
     node::{NodeEvent, SimNode},
     rules::Ledger,
     slips::Slip,
@@ -246,13 +246,7 @@ impl World {
     /// A request of a node, whose answer comes to it under that number, if any does.
     pub fn ask_engine(&mut self, node: usize, number: u64, ask: Ask) {
         let process = self.nodes[node].process;
-        let fate = match self.nodes[node].scripted_fate(&ask) {
-            Some(fate) => fate,
-            None => {
-                let fate = self.weather.fate(&mut self.dice, self.now >= self.forks_from);
-                self.nodes[node].bounded_fate(fate, self.weather.most_unlucky)
-            }
-        };
+        let fate = self.fate(node, &ask);
         self.note(|| format!("n{node} asks #{number} {} ({fate:?})", brief(&ask)));
         if fate.pauses > Duration::ZERO {
             self.pause(node, fate.pauses, false);
@@ -279,6 +273,15 @@ impl World {
             _ => request,
         };
         self.later(way + fate.late, first);
+    }
+
+    /// By a script, or by the dice.
+    fn fate(&mut self, node: usize, ask: &Ask) -> Fate {
+        if let Some(fate) = self.nodes[node].scripted_fate(ask) {
+            return fate;
+        }
+        let fate = self.weather.fate(&mut self.dice, self.now >= self.forks_from);
+        self.nodes[node].bounded_fate(fate, self.weather.most_unlucky)
     }
 
     fn engine(&mut self, node: usize, process: u64, number: u64, ask: Ask) {
