@@ -28,8 +28,25 @@ pub enum Relies {
 
 #[derive(Clone, Copy, Debug)]
 pub enum Act {
+    /// By the dice, again and again.
     Goes,
     Asks,
+    /// Once, by a script.
+    Does(Deed),
+}
+
+/// One act of a client that follows a script.
+#[derive(Clone, Copy, Debug)]
+pub enum Deed {
+    /// To a node, or through it.
+    Connects(usize),
+    Acquires(Name),
+    Releases(Name),
+    /// How much time is left.
+    Asks,
+    /// A lease, of so many seconds.
+    Leases(Name, u64),
+    Renews,
 }
 
 #[derive(Debug)]
@@ -103,7 +120,32 @@ impl World {
                 self.later(pause, Happening::Client(client, Act::Asks));
                 self.asks(client);
             }
+            Act::Does(deed) => self.does(client, deed),
         }
+    }
+
+    fn does(&mut self, client: usize, deed: Deed) {
+        if let Deed::Connects(node) = deed {
+            return self.connects(client, node);
+        }
+        let Some(conn) = self.clients[client].conn else { return };
+        let what = match deed {
+            Deed::Connects(_) => return,
+            Deed::Asks => return self.asks(client),
+            Deed::Acquires(name) => What::Acquire { conn, name },
+            Deed::Releases(name) => {
+                self.clients[client].holds = None;
+                What::Release { conn, name }
+            }
+            Deed::Leases(name, ttl) => {
+                What::Lease { conn, lease: client as u64 + 1, name, ttl: Duration::from_secs(ttl) }
+            }
+            Deed::Renews => {
+                let Some((lease, ..)) = self.clients[client].lease else { return };
+                What::Renew { conn, lease }
+            }
+        };
+        self.say(client, conn, what);
     }
 
     fn asks(&mut self, client: usize) {
@@ -121,7 +163,7 @@ impl World {
 
     fn goes(&mut self, client: usize) {
         let now = self.now;
-        let Some(conn) = self.clients[client].conn else { return self.connects(client) };
+        let Some(conn) = self.clients[client].conn else { return self.connects_anywhere(client) };
         let it = &self.clients[client];
         if it.holds.is_some() && it.relies == Relies::Time && !self.trusts(client, conn) {
             return self.leaves(client, conn);
@@ -138,8 +180,12 @@ impl World {
         }
     }
 
-    fn connects(&mut self, client: usize) {
+    fn connects_anywhere(&mut self, client: usize) {
         let node = self.dice.below(self.nodes.len());
+        self.connects(client, node);
+    }
+
+    fn connects(&mut self, client: usize, node: usize) {
         if self.reaches(client, node) {
             let after = self.hop_time();
             let question = Question { client, what: What::Connect { via: None } };
@@ -242,12 +288,12 @@ impl World {
             }
             Reply::Granted { name, .. } => self.clients[client].holds = Some((name, conn)),
             Reply::Left { question, left, term } => self.client_learns(client, question, left, term),
-            Reply::Lease { lease, name, until, renewed, .. } => {
+            Reply::Lease { lease, name, told, until, renewed, .. } => {
                 if !renewed {
                     self.clients[client].lease =
                         Some((lease, name, Duration::from_nanos(until - self.now.min(until))));
                 }
-                self.ledger.promised(lease, name, until);
+                self.ledger.promised(lease, name, told, until);
             }
             Reply::LeaseGone { lease, at } => {
                 self.ledger.refused(lease, at);

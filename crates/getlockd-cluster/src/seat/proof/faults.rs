@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::{
-    clock::nanos,
+    clock::{True, nanos},
     dice::Dice,
     node::SimNode,
+    store::Verb,
     world::{Happening, Place, World},
 };
 
@@ -35,6 +36,22 @@ pub enum Fault {
         exits: bool,
         successor: Option<usize>,
     },
+    // By scripts only.
+    /// What becomes of the next requests of a kind.
+    Meets {
+        node: usize,
+        verb: Verb,
+        fate: Fate,
+        times: usize,
+    },
+    /// The thread that handles the next reply of a node is held up.
+    HoldThread(usize, Duration),
+    /// What happens from now on is reported to a node after so long.
+    SlowWatch(usize, Duration),
+    /// A backup is made.
+    BackUp,
+    /// It is put back.
+    PutBack,
     /// All that goes wrong by the dice ends.
     Calm,
 }
@@ -52,6 +69,8 @@ pub struct Weather {
     pub slow_threads: usize,
     pub pauses_at_writes: usize,
     pub restore_fails: usize,
+    /// So many requests of a node in a row, if that is bounded.
+    pub most_unlucky: usize,
     pub slow_engine: bool,
     pub slow_watch: bool,
     /// The shortest that a lease may be cut to by clocks, in thousandths.
@@ -149,6 +168,11 @@ impl World {
             Fault::Restore { back, ahead } => self.restore_backup(back, ahead),
             Fault::Cut(one, other) => self.cut(one, other),
             Fault::Heal(one, other) => self.heal(one, other),
+            Fault::Meets { node, verb, fate, times } => self.nodes[node].fates.push((verb, fate, times)),
+            Fault::HoldThread(node, time) => self.nodes[node].held_up = Some(time),
+            Fault::SlowWatch(node, time) => self.nodes[node].watched_until = self.now + nanos(time),
+            Fault::BackUp => self.store.backup = Some(self.store.now.clone()),
+            Fault::PutBack => self.put_back(),
             Fault::Drain { node, exits, successor } => self.drain(node, exits, successor),
             Fault::Calm => self.calm(),
         }
@@ -165,8 +189,12 @@ impl World {
 
     /// What clocks do not catch up with may repeat, and leases are lost.
     fn contents_lost(&mut self, was: &crate::engine::Look) {
-        self.ledger.leases_lost = true;
-
+        // The leader stops within T: its beats are of a seat that is gone, or revisions fall. When they go on from a
+        // higher one, it cannot know.
+        let longest = self.nodes.iter().map(|node| node.ttl + node.delay).max().unwrap_or_default();
+        let is_known = self.store.now.look.seat.is_none() || self.store.now.look.revision + 5 < was.revision;
+        let until = if is_known { self.now + nanos(longest.mul_f64(1.1)) } else { True::MAX };
+        self.ledger.lost_until = self.ledger.lost_until.max(until);
         for node in 0..self.nodes.len() {
             self.rewatch(node);
         }
@@ -190,6 +218,16 @@ impl World {
         }
         let was = self.store.now.look.clone();
         self.store.restore(back, ahead);
+        self.contents_lost(&was);
+    }
+
+    fn put_back(&mut self) {
+        let revision = self.store.backup.as_ref().map_or(0, |then| then.look.revision);
+        if self.is_deceived(revision) {
+            return self.ledger.broke("the script puts a backup back that nobody can know of");
+        }
+        let was = self.store.now.look.clone();
+        self.store.put_back();
         self.contents_lost(&was);
     }
 

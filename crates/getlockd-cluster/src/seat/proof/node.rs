@@ -8,11 +8,12 @@ use std::{
 
 use super::{
     clock::{Clocks, True},
+    faults::Fate,
     relay::RelayTerm,
     rules::{LeaseId, Name},
     server::{Question, Record, Waiter},
     slips::Slip,
-    store::{Answer, Ask},
+    store::{Answer, Ask, Verb},
     wire::{Guard, Item, Reply},
     world::{Place, World},
 };
@@ -148,6 +149,12 @@ pub struct SimNode {
     pub seen: u64,
     pub paused: bool,
     backlog: Vec<NodeEvent>,
+    /// What becomes of its next requests of a kind, by a script: so many of them.
+    pub fates: Vec<(Verb, Fate, usize)>,
+    /// How many requests in a row were unlucky.
+    unlucky: usize,
+    /// The thread that handles its next reply is held up for so long, by a script.
+    pub held_up: Option<Duration>,
     /// When it last stood still, or ended.
     pub stood_still: Option<True>,
     pub exits: bool,
@@ -175,9 +182,28 @@ impl SimNode {
             seen: 0,
             paused: false,
             backlog: Vec::new(),
+            fates: Vec::new(),
+            unlucky: 0,
+            held_up: None,
             stood_still: None,
             exits: false,
         }
+    }
+
+    /// What a script has for this request.
+    pub fn scripted_fate(&mut self, ask: &Ask) -> Option<Fate> {
+        let (_, fate, times) =
+            self.fates.iter_mut().find(|(verb, _, times)| *verb == ask.verb() && *times > 0)?;
+        *times -= 1;
+        Some(*fate)
+    }
+
+    /// At most so many requests in a row are unlucky; no bound at 0.
+    pub fn bounded_fate(&mut self, fate: Fate, most: usize) -> Fate {
+        let is_too_much = most > 0 && self.unlucky == most;
+        let fate = if is_too_much { Fate { answered: true, ..Fate::default() } } else { fate };
+        self.unlucky = if fate.is_fault() { self.unlucky + 1 } else { 0 };
+        fate
     }
 
     pub fn watches(&self) -> bool {
@@ -349,6 +375,9 @@ impl World {
                 }
             }
             NodeEvent::CloseLate { guard } => self.close_late(guard),
+            NodeEvent::Cut { conn } if Slip::RelayClosesPlainly.is_planted() => {
+                self.closed_by_kernel(conn, 1);
+            }
             NodeEvent::Cut { conn } => self.close(conn, 1),
             NodeEvent::DrainOver { term } => {
                 if self.nodes[node].tenure.as_ref().is_some_and(|tenure| tenure.term == term) {
@@ -511,7 +540,7 @@ impl World {
         let [first, ceiling] = floors;
         // With the floor lost, the clock catches only what numbers have not overtaken.
         let highest = self.ledger.highest_token();
-        if self.ledger.leases_lost && highest + 5_000_000 >= self.nodes[node].wall + self.now / 1_000 {
+        if self.ledger.lost_until > 0 && highest + 5_000_000 >= self.nodes[node].wall + self.now / 1_000 {
             self.ledger.tokens_lost = highest;
         }
         self.nodes[node].tenure = Some(Tenure {

@@ -178,7 +178,11 @@ impl World {
         match item {
             Item::Reply(reply) => {
                 let slow = self.dice.chance(self.weather.slow_threads);
-                let work = if slow { self.dice.millis(10, 7_000) } else { Duration::from_micros(20) };
+                let work = match self.nodes[node].held_up.take() {
+                    Some(work) => work,
+                    None if slow => self.dice.millis(10, 7_000),
+                    None => Duration::from_micros(20),
+                };
                 self.to_node(
                     work,
                     node,

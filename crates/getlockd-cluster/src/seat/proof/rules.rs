@@ -15,6 +15,8 @@ pub struct Promise {
     pub name: Name,
     /// It runs until then at the least, whatever the clocks of servers do.
     pub until: True,
+    /// When that was told.
+    told: True,
     /// Its client has asked for its end.
     pub released: bool,
 }
@@ -29,12 +31,12 @@ pub struct Ledger {
     /// The highest token that each term has told.
     told: BTreeMap<usize, u64>,
     pub promises: BTreeMap<LeaseId, Promise>,
-    /// Leases whose lock has passed on.
-    dead: BTreeSet<LeaseId>,
+    /// Leases whose lock has passed on, and when.
+    dead: BTreeMap<LeaseId, True>,
     /// Leases that may be deleted: released, or over.
     over: BTreeSet<LeaseId>,
-    /// The engine was emptied or set back: what leases were promised is lost with it.
-    pub leases_lost: bool,
+    /// The engine was emptied or set back: what leases were promised until then is lost with it.
+    pub lost_until: True,
     /// Clock skew, a wiped prefix or an old backup may take tokens back below this.
     pub tokens_lost: u64,
     pub grants: u64,
@@ -85,10 +87,10 @@ impl Ledger {
         *highest = token.max(*highest);
         let now = self.now;
         let running = |(id, promise): (&LeaseId, &Promise)| {
-            (Some(*id) != lease && promise.name == name && !promise.released && promise.until > now)
-                .then_some(*id)
+            let runs = promise.until > now && promise.told > self.lost_until;
+            (Some(*id) != lease && promise.name == name && !promise.released && runs).then_some(*id)
         };
-        if let Some(id) = self.promises.iter().find_map(running).filter(|_| !self.leases_lost) {
+        if let Some(id) = self.promises.iter().find_map(running) {
             self.broke(format!("name {name} is granted while lease {id} still has its promised time"));
         }
     }
@@ -98,15 +100,19 @@ impl Ledger {
     }
 
     /// A client hears how long its lease runs.
-    pub fn promised(&mut self, lease: LeaseId, name: Name, until: True) {
-        let promise = self.promises.entry(lease).or_insert(Promise { name, until, released: false });
+    pub fn promised(&mut self, lease: LeaseId, name: Name, told: True, until: True) {
+        let promise = self.promises.entry(lease).or_insert(Promise { name, until, told, released: false });
         promise.until = promise.until.max(until);
+        promise.told = promise.told.max(told);
     }
 
     /// A client hears that a server, which looked at `at`, does not know its lease.
     pub fn refused(&mut self, lease: LeaseId, at: True) {
-        let early = self.promises.get(&lease).is_some_and(|promise| !promise.released && promise.until > at);
-        if early && !self.leases_lost {
+        let early = self
+            .promises
+            .get(&lease)
+            .is_some_and(|promise| !promise.released && promise.until > at && promise.told > self.lost_until);
+        if early {
             self.broke(format!("lease {lease} is gone before its promised time"));
         }
     }
@@ -118,12 +124,16 @@ impl Ledger {
 
     /// Its lock is free for others.
     pub fn passed_on(&mut self, lease: LeaseId) {
-        self.dead.insert(lease);
+        self.dead.insert(lease, self.now);
+    }
+
+    fn is_dead(&self, lease: LeaseId) -> bool {
+        self.dead.get(&lease).is_some_and(|at| *at > self.lost_until)
     }
 
     /// It stands in the engine when a term begins.
     pub fn restored(&mut self, lease: LeaseId) {
-        if self.dead.contains(&lease) && !self.leases_lost {
+        if self.is_dead(lease) {
             self.broke(format!("lease {lease} is back after its lock has passed on"));
         }
     }
@@ -131,7 +141,7 @@ impl Ledger {
     /// The engine has written a lease, or deleted it.
     pub fn lease_written(&mut self, key: &str, value: Option<&[u8]>) {
         let lease = lease_of(key);
-        if value.is_some() && self.dead.contains(&lease) && !self.leases_lost {
+        if value.is_some() && self.is_dead(lease) {
             self.broke(format!("lease {lease} is written after its lock has passed on"));
         }
         if value.is_none() && !self.over.contains(&lease) {

@@ -106,6 +106,8 @@ fn weather(dice: &mut Dice, plan: Plan) -> Weather {
             stale: 200,
             slow_watch: dice.chance(500),
             answer_lost: dice.one_of(&[0, 50]),
+            // With more in a row, no beat may be acknowledged for 0.8 T.
+            most_unlucky: 3,
             ..fine
         },
         Plan::HandOvers => Weather { slow_threads: dice.one_of(&[0, 30, 200]), poison: 20, ..fine },
@@ -123,6 +125,7 @@ fn weather(dice: &mut Dice, plan: Plan) -> Weather {
             slow_engine: dice.chance(300),
             slow_watch: dice.chance(300),
             shortest_lease,
+            most_unlucky: 0,
         },
     }
 }
@@ -161,7 +164,7 @@ pub fn run(plan: Plan, seed: u64, tells: bool) -> (Tally, Result<(), String>) {
     ended(&mut world)
 }
 
-fn ended(world: &mut World) -> (Tally, Result<(), String>) {
+pub fn ended(world: &mut World) -> (Tally, Result<(), String>) {
     for line in world.transcript.take().into_iter().flatten() {
         println!("{line}");
     }

@@ -260,7 +260,8 @@ impl World {
         record.ends = boot + record.ttl;
         record.told = true;
         let until = now + nanos(record.ttl) / 1_000 * shortest;
-        let told = Reply::Lease { lease, name: record.name, token: record.token, until, renewed };
+        let (name, token) = (record.name, record.token);
+        let told = Reply::Lease { lease, name, token, told: now, until, renewed };
         self.reply(node, conn, told);
     }
 
@@ -542,7 +543,10 @@ impl World {
             Some((relay, _)) => relay,
             None => conn.leader,
         };
-        self.was_disturbed(Place::Client(client), within) || self.was_disturbed(Place::Node(serving), within)
+        let (client, serving) = (Place::Client(client), Place::Node(serving));
+        self.was_cut(client, serving, within)
+            || self.was_disturbed(client, within)
+            || self.was_disturbed(serving, within)
     }
 
     pub fn must_serve_at(&mut self, after: Duration) {

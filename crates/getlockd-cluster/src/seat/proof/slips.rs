@@ -77,6 +77,8 @@ pub enum Slip {
     QuestionsWithoutNumber,
     /// One guard for all terms of a relay.
     RelayTakesLowerTerm,
+    /// A relay closes what its leader has closed with replies in the kernel's buffer.
+    RelayClosesPlainly,
     /// A relay says that it has cut before its clients know.
     RelayAnswersEarly,
     // In a client.

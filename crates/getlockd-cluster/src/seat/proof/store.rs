@@ -25,6 +25,28 @@ pub enum Ask {
     Leases,
 }
 
+/// Kinds of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    Look,
+    Take,
+    Beat,
+    Resign,
+    Leases,
+}
+
+impl Ask {
+    pub fn verb(&self) -> Verb {
+        match self {
+            Self::Look => Verb::Look,
+            Self::Take(..) => Verb::Take,
+            Self::Beat(_) => Verb::Beat,
+            Self::Resign(_) => Verb::Resign,
+            Self::Leases => Verb::Leases,
+        }
+    }
+}
+
 /// What it answers.
 #[derive(Clone, Debug)]
 pub enum Answer {
@@ -40,6 +62,8 @@ pub struct Store {
     pub history: Vec<Contents>,
     /// Each take that was made: its revision and nonce, in the order of their making.
     pub takes: Vec<(u64, String)>,
+    /// A backup that a script has made.
+    pub backup: Option<Contents>,
 }
 
 /// The value of a lease that the engine refuses, like a transaction that is too large.
@@ -148,6 +172,14 @@ impl Store {
         self.history.truncate(at);
         self.now = then;
         self.now.look.revision += ahead;
+    }
+
+    /// The backup of the script is put back.
+    pub fn put_back(&mut self) {
+        if let Some(then) = self.backup.clone() {
+            self.history.clear();
+            self.now = then;
+        }
     }
 
     /// Whether a backup says that the seat is free, which a node that starts believes.

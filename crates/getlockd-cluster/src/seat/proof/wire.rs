@@ -18,7 +18,7 @@ pub enum Reply {
     Granted { name: Name, token: u64 },
     Busy,
     Left { question: u64, left: Duration, term: u64 },
-    Lease { lease: LeaseId, name: Name, token: u64, until: True, renewed: bool },
+    Lease { lease: LeaseId, name: Name, token: u64, told: True, until: True, renewed: bool },
     LeaseGone { lease: LeaseId, at: True },
 }
 
@@ -120,7 +120,9 @@ impl World {
     /// A server has an answer: it is written after some work, and the look at the guard comes right before the write.
     pub fn reply(&mut self, node: usize, conn: usize, reply: Reply) {
         let slow = self.dice.chance(self.weather.slow_threads);
-        let work = if slow {
+        let work = if let Some(work) = self.nodes[node].held_up.take() {
+            work
+        } else if slow {
             self.dice.millis(100, 7_000)
         } else {
             self.dice.between(Duration::ZERO, Duration::from_micros(100))
@@ -169,8 +171,8 @@ impl World {
 
     /// The kernel has it: from here on it goes to the client, whatever becomes of the process.
     pub fn effect(&mut self, conn: usize, hop: usize, reply: Reply) {
-        if self.conns[conn].left || (self.conns[conn].is_closed(hop) && !Slip::GuardWithoutTerm.is_planted())
-        {
+        let guard_is_newest = Slip::GuardWithoutTerm.is_planted() || Slip::RelayTakesLowerTerm.is_planted();
+        if self.conns[conn].left || (self.conns[conn].is_closed(hop) && !guard_is_newest) {
             return;
         }
         let order = self.guards[self.conns[conn].guard].order;
@@ -186,7 +188,7 @@ impl World {
     fn check_grant(&mut self, conn: usize, order: usize, reply: &Reply) {
         let (name, token, lease) = match *reply {
             Reply::Granted { name, token } => (name, token, None),
-            Reply::Lease { lease, name, token, until, renewed: false } if until > self.now => {
+            Reply::Lease { lease, name, token, until, renewed: false, .. } if until > self.now => {
                 (name, token, Some(lease))
             }
             _ => return,

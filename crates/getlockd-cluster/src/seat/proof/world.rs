@@ -9,7 +9,7 @@ use super::{
     client::{Act, SimClient},
     clock::{True, nanos},
     dice::Dice,
-    faults::{Fault, Weather},
+    faults::{Fate, Fault, Weather},
     node::{NodeEvent, SimNode},
     rules::Ledger,
     slips::Slip,
@@ -75,8 +75,10 @@ pub struct World {
     cuts: BTreeSet<(Place, Place)>,
     /// What lies in kernels of nodes on links that are cut.
     mail: Vec<(Place, usize, u64, NodeEvent)>,
-    /// When a machine last stood still, was gone, or was cut off from another one.
+    /// When a machine last stood still, or was gone.
     pub disturbed: BTreeMap<Place, True>,
+    /// When a link was last cut, or whole again.
+    cut_at: BTreeMap<(Place, Place), True>,
     /// The last moment at which anything was not well.
     pub last_fault: True,
     /// Whoever must serve may wait for the end of late faults.
@@ -108,6 +110,7 @@ impl World {
             cuts: BTreeSet::new(),
             mail: Vec::new(),
             disturbed: BTreeMap::new(),
+            cut_at: BTreeMap::new(),
             last_fault: 0,
             patient: false,
             longest_pause: Duration::ZERO,
@@ -187,25 +190,28 @@ impl World {
 
     pub fn cut(&mut self, one: Place, other: Place) {
         self.cuts.insert(Self::link(one, other));
-        self.disturb(one);
-        self.disturb(other);
+        self.cut_at.insert(Self::link(one, other), self.now);
     }
 
     pub fn disturb(&mut self, place: Place) {
         self.disturbed.insert(place, self.now);
     }
 
-    /// Whether a machine stood still, was gone or was cut off within the last so many seconds.
+    /// Whether a machine stood still or was gone within the last so many seconds.
     pub fn was_disturbed(&self, place: Place, within: Duration) -> bool {
-        let cut_now = self.cuts.iter().any(|link| link.0 == place || link.1 == place);
-        cut_now || self.disturbed.get(&place).is_some_and(|at| at + nanos(within) > self.now)
+        self.disturbed.get(&place).is_some_and(|at| at + nanos(within) > self.now)
+    }
+
+    /// Whether a link was cut within the last so many seconds.
+    pub fn was_cut(&self, one: Place, other: Place, within: Duration) -> bool {
+        let at = self.cut_at.get(&Self::link(one, other));
+        self.is_cut(one, other) || at.is_some_and(|at| at + nanos(within) > self.now)
     }
 
     /// The link is whole again: what lay in the kernels is sent again.
     pub fn heal(&mut self, one: Place, other: Place) {
         self.cuts.remove(&Self::link(one, other));
-        self.disturb(one);
-        self.disturb(other);
+        self.cut_at.insert(Self::link(one, other), self.now);
         for conn in 0..self.conns.len() {
             self.resend(conn);
         }
@@ -240,7 +246,7 @@ impl World {
     /// A request of a node, whose answer comes to it under that number, if any does.
     pub fn ask_engine(&mut self, node: usize, number: u64, ask: Ask) {
         let process = self.nodes[node].process;
-        let fate = self.weather.fate(&mut self.dice, self.now >= self.forks_from);
+        let fate = self.fate(node, &ask);
         self.note(|| format!("n{node} asks #{number} {} ({fate:?})", brief(&ask)));
         if fate.pauses > Duration::ZERO {
             self.pause(node, fate.pauses, false);
@@ -267,6 +273,15 @@ impl World {
             _ => request,
         };
         self.later(way + fate.late, first);
+    }
+
+    /// By a script, or by the dice.
+    fn fate(&mut self, node: usize, ask: &Ask) -> Fate {
+        if let Some(fate) = self.nodes[node].scripted_fate(ask) {
+            return fate;
+        }
+        let fate = self.weather.fate(&mut self.dice, self.now >= self.forks_from);
+        self.nodes[node].bounded_fate(fate, self.weather.most_unlucky)
     }
 
     fn engine(&mut self, node: usize, process: u64, number: u64, ask: Ask) {
