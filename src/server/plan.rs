@@ -180,7 +180,9 @@ fn users(config: &Config, plan: &Plan) -> String {
 
 fn store(config: &Config) -> Result<String, OpenError> {
     let Some(path) = &config.store.file else {
-        return Ok("none: leases end with the server".to_owned());
+        let in_cluster = config.cluster.engine.url.is_some();
+        let what = if in_cluster { "the etcd of the cluster" } else { "none: leases end with the server" };
+        return Ok(what.to_owned());
     };
     let found = match FileStore::check(path, config.store.anyway)? {
         FoundStore::Nothing => "to be made".to_owned(),

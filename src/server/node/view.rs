@@ -118,12 +118,14 @@ impl NodeShared {
         self.cluster.report.borrow().aged(Moment::now())
     }
 
-    /// Whether clients had better go to other nodes: a leader stands in the seat that this one does not reach, or the others
-    /// do not reach this one.
+    /// Whether clients had better go to other nodes: a leader stands in the seat that this one does not reach, the engine does
+    /// not answer this one, or the others do not reach it.
     fn is_behind(&self, report: &ClusterReport) -> bool {
         let cut_off = Duration::from_secs(self.cut_off.load(Ordering::Relaxed));
         let is_cut_off = !cut_off.is_zero() && Moment::now().boot.saturating_sub(cut_off) > self.ttl;
-        is_cut_off || report.namesake || !self.is_reached.load(Ordering::Relaxed)
+        let is_blind =
+            report.engine_down_since.is_some_and(|since| since.elapsed_at_least(Moment::now()) > self.ttl * 2);
+        is_cut_off || is_blind || report.namesake || !self.is_reached.load(Ordering::Relaxed)
     }
 
     /// Whether other nodes run, as the engine says.

@@ -56,8 +56,12 @@ fn beat_with(revision: u64, n: u64, floors: Floors) -> Option<Versioned> {
 }
 
 fn resigned(revision: u64, term: u64, successor: Option<&str>) -> Option<Versioned> {
+    resigned_by("b", revision, term, successor)
+}
+
+fn resigned_by(node: &str, revision: u64, term: u64, successor: Option<&str>) -> Option<Versioned> {
     let record = Resigned {
-        node: "b".into(),
+        node: node.into(),
         term,
         successor: successor.map(Into::into),
         request_key: "key of b".into(),

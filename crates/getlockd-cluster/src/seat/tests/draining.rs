@@ -112,9 +112,22 @@ fn node_that_handed_over_lets_others_try_first() {
     let mut node = drained(false);
     node.told(Event::AllTold);
     assert_eq!(node.told(Event::ResignEnded(Written::Done(201))), [Action::Resigned, Action::Nobody]);
-    node.sees(resigned(201, 200, None));
+    node.sees(resigned_by("a", 201, 200, None));
     node.beats(beat(201, 1));
     assert_eq!(node.waits_for_action().0, T, "nobody else wants it");
+}
+
+#[test]
+fn node_that_handed_over_is_handed_the_seat_back_at_once() {
+    let mut node = drained(false);
+    node.told(Event::AllTold);
+    node.told(Event::ResignEnded(Written::Done(201)));
+    node.sees(seat(300, leader("b", "b1")));
+    node.beats(beat(300, 0));
+    node.waits(1000);
+    node.beats(beat(301, 1));
+    let actions = [node.sees(resigned(302, 300, Some("a"))), node.beats(beat(302, 2))].concat();
+    assert!(actions.iter().any(|action| matches!(action, Action::Take { .. })), "{actions:?}");
 }
 
 #[test]
@@ -127,7 +140,7 @@ fn term_that_never_served_is_resigned_at_once() {
     let actions = node.told(Event::RestoreFailed);
     assert!(matches!(&actions[..], [Action::End(_), Action::Resign { successor: None, .. }]), "{actions:?}");
     node.told(Event::ResignEnded(Written::Done(201)));
-    node.sees(resigned(201, 200, None));
+    node.sees(resigned_by("a", 201, 200, None));
     node.beats(beat(201, 1));
     assert_eq!(node.waits_for_action().0, T, "another node may have more luck");
 }
