@@ -33,7 +33,8 @@
 //! As the proof does: between the look at a guard and the write passes at most p, what 0.1 T leaves with these clocks. A
 //! backup is only put back while each node that runs has seen a later revision. A process that was stopped or killed cannot
 //! reset its sockets; what its kernel sends late is not counted. A frozen virtual machine, whose clocks both stand still, is
-//! not simulated.
+//! not simulated. Nor does a leader hear of the end of a relay: it would free the locks of its clients at once, also of one
+//! that is cut off from the relay and trusts an answer that it got through it.
 //!
 //! # Bugs
 //! Each [`slips::Slip`] is planted in turn and must be found: those in `FOUND` by schedules from seeds, the others by a

@@ -522,11 +522,7 @@ impl World {
             let Some(belief) = self.belief(client, name) else { continue };
             let other = self.conns[belief.conn].clone();
             let theirs = self.guards[other.guard].order;
-            let excused = if belief.bounded {
-                other.via.is_some() && theirs == order
-            } else {
-                self.excused(client, &other)
-            };
+            let excused = !belief.bounded && self.excused(client, &other);
             if !excused {
                 let kind = if belief.bounded { "asks" } else { "waits for the end of its connection" };
                 self.ledger.broke(format!(
