@@ -123,8 +123,9 @@ impl NodeShared {
     fn is_behind(&self, report: &ClusterReport) -> bool {
         let cut_off = Duration::from_secs(self.cut_off.load(Ordering::Relaxed));
         let is_cut_off = !cut_off.is_zero() && Moment::now().boot.saturating_sub(cut_off) > self.ttl;
-        let is_blind =
-            report.engine_down_since.is_some_and(|since| since.elapsed_at_least(Moment::now()) > self.ttl * 2);
+        let is_blind = report
+            .engine_down_since
+            .is_some_and(|since| since.elapsed_at_least(Moment::now()) > self.ttl * 2);
         is_cut_off || is_blind || report.namesake || !self.is_reached.load(Ordering::Relaxed)
     }
 
