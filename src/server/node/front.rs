@@ -19,7 +19,7 @@ const RETRY: Duration = Duration::from_millis(100);
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What serves or relays a connection to its end.
-type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Passage = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Serves or relays a connection as soon as somebody leads, and refuses it if nobody does in the time for a login and that of
 /// a drain.
@@ -36,7 +36,7 @@ pub(super) async fn serve(node: Arc<NodeShared>, wire: Wire, accepted: Accepted)
 /// Waits until somebody leads. None if the connection has ended.
 ///
 /// Cancel-safe: dropped, it closes the connection.
-async fn enter(node: Arc<NodeShared>, wire: Wire, mut accepted: Accepted) -> Option<Work> {
+async fn enter(node: Arc<NodeShared>, wire: Wire, mut accepted: Accepted) -> Option<Passage> {
     // A leader that drains is waited for as well.
     let give_up = Instant::now() + node.config.transport.timeouts.login + node.config.drain;
     let mut fronts = node.front.subscribe();

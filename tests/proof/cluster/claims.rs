@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn one_behind_the_other_is_right() {
+    fn holds_in_turn_are_right() {
         let claims = [claim(Basis::Told, 1, 2, 7), claim(Basis::Lease, 2, 5, 8), claim(Basis::Open, 5, 6, 9)];
         assert_eq!(found(&claims, &Disturbances::default()), []);
     }
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn grant_told_behind_a_newer_one_is_found() {
+    fn grant_told_behind_a_newer_grant_is_found() {
         let mut claims = [claim(Basis::Open, 5, 6, 9), claim(Basis::Open, 7, 8, 7)];
         claims[1].asked = SECOND;
         assert_eq!(found(&claims, &Disturbances::default()), [Violation::ToldLate]);

@@ -25,7 +25,7 @@
 //!   for the end of its connection, if the machine that serves it, leader or relay, runs and reaches it.
 //! - A lease does not end before its promised time, is not granted to another within it, and does not come back after its
 //!   lock has passed on. None is deleted that nobody has ended. After a backup that a leader can know of, all of this holds
-//!   anew once T is over.
+//!   again once T is over.
 //! - A node does not begin, extend or serve a term that it does not have, and does not relay to itself.
 //! - 1.2 T after all is well, somebody serves. Without a fault, one node leads from the first term on.
 //!

@@ -284,7 +284,7 @@ fn relayed(relies: Relies) -> Stage {
     )
 }
 
-/// The answer to a relay's question is kept by a link that is cut until the relay has asked again; then it is cut anew.
+/// The answer to a relay's question is kept by a link that is cut until the relay has asked again; then it is cut again.
 fn answer_to_a_relay_is_late() -> Stage {
     let (relay, cut) = (Place::Node(1), Fault::Cut);
     relayed(Relies::Connection)

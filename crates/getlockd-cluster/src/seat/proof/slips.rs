@@ -26,7 +26,7 @@ pub enum Slip {
     SupersededIsLost,
     /// A take that was not answered counts from when it was found.
     TakeFromLook,
-    /// A batch that was refused is sent again for ever.
+    /// A batch that was refused is sent again forever.
     RefusedForEver,
     /// A hand-over waits for nobody.
     ResignAtOnce,

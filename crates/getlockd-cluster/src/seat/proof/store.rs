@@ -189,7 +189,7 @@ impl Store {
         seat.is_some_and(|seat| matches!(SeatRecord::decode(&seat.value), SeatRecord::Resigned(_)))
     }
 
-    /// Whether a restore by so many changes is hidden from whoever saw these revisions.
+    /// Whether a restore by so many changes is hidden from all that saw these revisions.
     pub fn backup_revision(&self, back: usize) -> Option<u64> {
         self.history.get(self.history.len().saturating_sub(back)).map(|then| then.look.revision)
     }
