@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn overlap_is_found_whatever_it_is_believed_by() {
+    fn overlap_is_found_on_every_ground_of_belief() {
         for basis in [Basis::Told, Basis::Lease, Basis::Open] {
             let claims = [claim(basis, 1, 5, 7), claim(Basis::Open, 3, 4, 8)];
             assert_eq!(found(&claims, &Disturbances::default()), [Violation::Overlap], "{basis:?}");

@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn batch_has_at_most_512_kib_or_one_change() {
+    fn batch_has_at_most_512_kib_or_a_single_change() {
         let mut writes = Writes::default();
         let long = "x".repeat(300 << 10);
         let longer = "x".repeat(600 << 10);

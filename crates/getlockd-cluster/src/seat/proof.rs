@@ -107,7 +107,7 @@ fn rules_hold_with_backups_and_wiped_prefixes() {
 }
 
 #[test]
-fn one_node_keeps_the_seat_without_faults() {
+fn single_node_keeps_the_seat_without_faults() {
     holds(Plan::Quiet, 30);
 }
 

@@ -28,7 +28,7 @@ async fn three_members_are_fit_and_nothing_is_left_of_the_check() {
 }
 
 #[tokio::test]
-async fn one_member_is_not_highly_available() {
+async fn single_member_is_not_highly_available() {
     let Some(etcd) = Etcd::start(1) else { return };
     let report = node(&etcd).check(BEAT_TIME).await;
     assert_eq!(report.errors, [""; 0]);

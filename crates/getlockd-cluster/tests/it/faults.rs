@@ -25,7 +25,7 @@ async fn write_to_a_frozen_member_is_unknown_and_may_be_made() {
 }
 
 #[tokio::test]
-async fn beat_goes_to_the_next_member_after_one_stands_still() {
+async fn beat_goes_to_the_next_member_after_a_standstill() {
     let Some(mut etcd) = Etcd::start(3) else { return };
     // One that does not lead etcd, so that no election comes between.
     let first = usize::from(etcd.await_leader() == 0);
@@ -40,7 +40,7 @@ async fn beat_goes_to_the_next_member_after_one_stands_still() {
 }
 
 #[tokio::test]
-async fn beat_goes_to_the_next_member_after_one_died() {
+async fn beat_goes_to_the_next_member_after_a_death() {
     let Some(mut etcd) = Etcd::start(3) else { return };
     let first = usize::from(etcd.await_leader() == 0);
     let node = starting_at(&etcd, first);

@@ -28,7 +28,7 @@ async fn seat_is_taken_kept_and_resigned() {
 }
 
 #[tokio::test]
-async fn of_two_that_saw_the_same_one_takes_the_seat() {
+async fn of_two_that_saw_the_same_the_first_takes_the_seat() {
     let Some(etcd) = Etcd::start(1) else { return };
     let (a, b) = (node(&etcd), node(&etcd));
     let nobody = a.look().await.unwrap();

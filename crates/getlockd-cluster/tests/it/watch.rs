@@ -41,7 +41,7 @@ async fn watch_reports_keys_that_are_deleted() {
 }
 
 #[tokio::test]
-async fn watch_goes_on_at_the_next_member_after_one_died() {
+async fn watch_goes_on_at_the_next_member_after_a_death() {
     let Some(mut etcd) = Etcd::start(3) else { return };
     let a = starting_at(&etcd, 1);
     a.announce("gone", b"x".into()).await.unwrap();
@@ -55,7 +55,7 @@ async fn watch_goes_on_at_the_next_member_after_one_died() {
 }
 
 #[tokio::test]
-async fn watch_goes_on_at_the_next_member_after_one_stands_still() {
+async fn watch_goes_on_at_the_next_member_after_a_standstill() {
     let Some(mut etcd) = Etcd::start(3) else { return };
     let mut watch = Watch::started(node(&etcd)).await;
     etcd.members[0].freeze();
@@ -94,7 +94,7 @@ async fn watch_goes_on_after_a_compaction() {
 }
 
 #[tokio::test]
-async fn watch_ends_once_nobody_listens() {
+async fn watch_ends_without_listeners() {
     let Some(etcd) = Etcd::start(1) else { return };
     let (sender, mut changes) = tokio::sync::mpsc::unbounded_channel();
     let watching = tokio::spawn(async move { node(&etcd).watch(sender).await });

@@ -26,7 +26,7 @@ fn silent_leader_is_succeeded_after_its_t() {
 }
 
 #[test]
-fn each_beat_begins_the_wait_anew() {
+fn each_beat_begins_the_wait_again() {
     let mut node = Node::following();
     for n in 1..10 {
         assert_eq!(node.waits(T - 50), []);
