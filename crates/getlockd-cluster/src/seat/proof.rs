@@ -138,7 +138,6 @@ const FOUND: &[(Slip, Plan, u64)] = &[
     (Slip::BeatWithoutN, Plan::Faults, 1),
     (Slip::StaleRestore, Plan::Faults, 0),
     (Slip::OneNonce, Plan::Faults, 809),
-    (Slip::OneClock, Plan::Slewed, 289),
     (Slip::LookBeforeWork, Plan::Faults, 692),
     (Slip::StopByTheLoop, Plan::Faults, 112),
     (Slip::GuardWithoutTerm, Plan::HandOvers, 51),

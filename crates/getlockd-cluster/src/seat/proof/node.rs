@@ -280,6 +280,8 @@ impl World {
         it.relayed_terms.clear();
         self.disturb(Place::Node(node));
         for conn in 0..self.conns.len() {
+            let serves = self.conns[conn].via.map_or(self.conns[conn].leader, |(relay, _)| relay);
+            self.conns[conn].gone |= machine && serves == node;
             if !machine && self.conns[conn].leader == node {
                 self.closed_by_kernel(conn, 0);
             }

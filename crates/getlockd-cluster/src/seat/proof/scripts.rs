@@ -34,6 +34,7 @@ pub const SCRIPTS: &[Script] = &[
     Script { slip: Slip::DeadlineFromReceipt, plays: acknowledgement_is_late, breaks: TWO_OWNERS, grants: 2 },
     Script { slip: Slip::DeadlineByRead, plays: own_beat_is_seen_late, breaks: TWO_OWNERS, grants: 2 },
     Script { slip: Slip::TakeFromLook, plays: own_take_is_found_late, breaks: TWO_OWNERS, grants: 2 },
+    Script { slip: Slip::OneClock, plays: boot_clocks_are_slewed, breaks: TWO_OWNERS, grants: 2 },
     Script {
         slip: Slip::RevisionMayFall,
         plays: backup_comes_under_the_leader,
@@ -192,6 +193,25 @@ fn own_beat_is_seen_late() -> Stage {
         .client(9.0, 0, Deed::Asks)
         .at(9.03, Fault::Cut(LEADER, CLIENT))
         .is_succeeded(9.8)
+}
+
+/// The leader's boot clock is slow and the other's is fast, each by 8.3 %.
+fn boot_clocks_are_slewed() -> Stage {
+    let mut stage = Stage::of(&[3, 3], [Relies::Time, Relies::Connection]);
+    for (node, rate) in [917_000, 1_083_000].into_iter().enumerate() {
+        stage.world.nodes[node].clocks.boot_rate = rate;
+    }
+    stage
+        .starts(0.0, 0)
+        .starts(1.0, 1)
+        .client(3.5, 0, Deed::Connects(0))
+        .client(3.6, 0, Deed::Asks)
+        .client(3.7, 0, Deed::Acquires(0))
+        .cut_from_engine(6.2, 0)
+        .client(8.7, 0, Deed::Asks)
+        .at(8.71, Fault::Cut(LEADER, CLIENT))
+        .client(8.93, 1, Deed::Connects(1))
+        .client(8.96, 1, Deed::Acquires(0))
 }
 
 /// A take is not answered, and is found two seconds later. Then no beat reaches the engine.

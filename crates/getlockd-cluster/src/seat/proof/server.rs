@@ -157,6 +157,7 @@ impl World {
             via,
             hops: [Hop::default(), Hop::default()],
             left: false,
+            gone: false,
         });
         self.reply(node, self.conns.len() - 1, Reply::Hello);
     }
@@ -540,7 +541,8 @@ impl World {
             None => conn.leader,
         };
         let (client, serving) = (Place::Client(client), Place::Node(serving));
-        self.was_cut(client, serving, within)
+        conn.gone
+            || self.was_cut(client, serving, within)
             || self.was_disturbed(client, within)
             || self.was_disturbed(serving, within)
     }

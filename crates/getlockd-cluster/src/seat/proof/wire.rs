@@ -86,6 +86,8 @@ pub struct Conn {
     pub hops: [Hop; 2],
     /// The client has closed it.
     pub left: bool,
+    /// The machine that serves the client is gone, and its kernel says nothing.
+    pub gone: bool,
 }
 
 impl Conn {

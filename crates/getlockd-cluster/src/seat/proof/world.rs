@@ -19,6 +19,7 @@ use super::{
 use crate::{
     engine::{Change, Look, Written},
     moment::Moment,
+    record::SeatRecord,
 };
 
 /// A machine.
@@ -174,8 +175,11 @@ impl World {
 
     /// How long it takes at most until somebody leads, once all is well.
     pub fn bound(&self) -> Duration {
-        let longest = self.nodes.iter().map(|node| node.ttl + node.delay).max().unwrap_or_default();
-        longest.mul_f64(1.2) + Duration::from_millis(800)
+        let own = self.nodes.iter().map(|node| node.ttl + node.delay).max().unwrap_or_default();
+        // A node that starts again with another T waits that of the record.
+        let seat = self.store.now.look.seat.as_ref().map(|seat| SeatRecord::decode(&seat.value));
+        let stands = if let Some(SeatRecord::Leads(leader)) = seat { leader.wait() } else { Duration::ZERO };
+        own.max(stands).mul_f64(1.2) + Duration::from_millis(800)
     }
 
     // The network.
