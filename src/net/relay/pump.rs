@@ -18,7 +18,7 @@ use tokio::{
 
 use super::hop::Hop;
 use crate::net::{
-    Socket,
+    Socket, kernel,
     silence::{Liveness, SilenceWatch, is_silent},
 };
 
@@ -166,6 +166,10 @@ impl Future for Pump {
                 let linger = this.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
                 if linger.as_mut().poll(cx).is_ready() {
                     this.leader.reset();
+                    if kernel::has_unacknowledged_data(this.client.tcp()) {
+                        // The kernel would repeat the last words of a leader for longer than they are true.
+                        this.reset();
+                    }
                     return Poll::Ready(());
                 }
             }
