@@ -67,12 +67,7 @@ pub mod mysql {
 }
 
 pub mod net {
-    pub use crate::net::{
-        Accepted, Acceptor, Admit, CutCause, Entrance, Farewells, HeaderError, Keepalive, Limiter,
-        MAX_UNSENT, Network, NetworkError, Parked, PortTls, Proxied, ProxyFrom, ProxyHeader, Relay,
-        RelayPort, RelayRow, RelayStats, Relays, Returned, Socket, SocketGuard, Tls, TlsFiles, Upstream,
-        UpstreamError, is_own_port, park,
-    };
+    pub use crate::net::MAX_UNSENT;
 }
 
 pub mod session {

@@ -20,7 +20,7 @@ mod socket;
 mod tls;
 
 pub use accept::{Accepted, Acceptor, Admit, Entrance, accept};
-pub use arrivals::{Network, NetworkError, ProxyFrom};
+pub use arrivals::{Network, ProxyFrom};
 pub use buffered::{BufferedSocket, Hangup, LeaderTerm, Left, MAX_UNSENT, Timeouts, TransportConfig};
 pub use getlockd_proto::keepalive::Keepalive;
 pub use guarded::{Farewells, GuardedStream, SocketGuard};
@@ -31,8 +31,7 @@ pub use proxy::{HeaderError, Proxied, ProxyHeader};
 #[cfg(fuzzing)]
 pub use relay::fuzz;
 pub use relay::{
-    CutCause, Parked, PortTls, Relay, RelayPort, RelayRow, RelayStats, Relays, Returned, Upstream,
-    UpstreamError, is_own_port, park,
+    CutCause, Parked, PortTls, Relay, RelayPort, Relays, Upstream, UpstreamError, is_own_port, park,
 };
 pub use rewind::Rewind;
 pub use socket::Socket;

@@ -6,7 +6,7 @@
 //! grants anything.
 //!
 //! - [`Relay`] and [`Upstream`] are the relay's side, [`RelayPort`] and [`Relays`] the leader's.
-//! - [`park`] holds a client while nobody leads.
+//! - [`park()`] holds a client while nobody leads.
 
 mod frame;
 mod hop;
@@ -23,9 +23,9 @@ pub use hop::PortTls;
 pub use introduction::fuzz;
 pub use park::{Parked, park};
 pub use port::{RelayPort, is_own_port};
-pub use relays::{RelayRow, Relays};
+pub use relays::Relays;
 pub use stats::{CutCause, RelayStats};
-pub use upstream::{Relay, Returned, Upstream, UpstreamError};
+pub use upstream::{Relay, Upstream, UpstreamError};
 
 #[cfg(test)]
 mod tests;

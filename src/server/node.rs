@@ -474,7 +474,9 @@ pub fn hand_over(asked: &HandOver) -> Result<String, Box<dyn std::error::Error>>
     let handing = driver::hand_over(&engine, asked.node.clone(), HAND_OVER_TIME);
     let (term, leader) = runtime.block_on(handing)?;
     if let Some(wanted) = asked.node.as_ref().filter(|wanted| **wanted != leader.node) {
-        return Err(format!("{} leads, term {term}, and not {wanted}: see the log of {wanted}", leader.node).into());
+        return Err(
+            format!("{} leads, term {term}, and not {wanted}: see the log of {wanted}", leader.node).into()
+        );
     }
     Ok(format!("{} leads, term {term}\n", leader.node))
 }

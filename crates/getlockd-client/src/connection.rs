@@ -241,7 +241,7 @@ impl Connection {
     ///
     /// # Errors
     /// As [`Connection::locks`]. An older server refuses it with
-    /// [`Symbol::UnknownCommand`](crate::Symbol::UnknownCommand).
+    /// [`crate::Symbol::UnknownCommand`].
     pub async fn nodes(&self) -> Result<List<NodeRow>, Error> {
         self.driver.list("NODES\n".to_owned()).await
     }

@@ -18,10 +18,11 @@ use tokio::{
 };
 
 use super::{
-    CutCause, Parked, PortTls, Relay, RelayPort, Relays, Returned, Upstream, UpstreamError,
+    CutCause, Parked, PortTls, Relay, RelayPort, Relays, Upstream, UpstreamError,
     frame::{FrameReader, FromLeader, FromRelay},
     introduction::{Introduction, Pass},
     is_own_port, park,
+    upstream::Returned,
 };
 use crate::{
     core::{

@@ -224,11 +224,6 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Its term, and its record.
-    pub fn leader(&self) -> (u64, &Arc<Leader>) {
-        (self.route.number, &self.route.leader)
-    }
-
     /// Whether the leader is known to lead: readiness.
     pub fn is_good(&self) -> bool {
         !self.closing().is_cancelled()
@@ -244,17 +239,13 @@ impl Upstream {
         self.guard.term().left(Moment::now())
     }
 
-    /// Cuts its clients: another node leads, or nobody does.
-    pub fn end(&self) {
-        self.end.cancel();
-    }
-
     #[cfg(test)]
     pub(super) fn guard_deadline(&self) -> Moment {
         self.guard.term().deadline()
     }
 
     /// How many connections it relays.
+    #[cfg(test)]
     pub fn relayed(&self) -> usize {
         self.guard.open()
     }
