@@ -378,7 +378,9 @@ async fn stand_once_reached(node: Arc<NodeShared>) {
         sleep(ADVERTISED_TIME).await;
     }
     node.is_reached.store(true, Ordering::Relaxed);
-    node.cluster.stand(true);
+    if !node.draining.is_cancelled() {
+        node.cluster.stand(true);
+    }
 }
 
 /// Does what the role of this node asks for, from one role to the next.

@@ -267,12 +267,13 @@ impl Upstream {
             Err(error) => return Err(Returned { accepted, error }),
         };
         let (term, counted) = (self.guard.term().clone(), self.route.relay.stats.count_relayed());
-        let pump = Pump::new(accepted.into_stream().guarded_by(&self.guard), leader, self.keepalive());
+        let mut pump = Pump::new(accepted.into_stream().guarded_by(&self.guard), leader, self.keepalive());
         Ok(async move {
             tokio::select! {
                 biased;
                 () = term.closing().cancelled() => {}
-                () = pump => {}
+                // By reference: moved, it would have its place twice.
+                () = &mut pump => {}
             }
             drop(counted);
         })

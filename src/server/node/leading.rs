@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -14,8 +15,9 @@ use getlockd_cluster::{
     moment::Moment,
     record,
 };
+use pin_project_lite::pin_project;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{NodeShared, view::TermView};
 use crate::{
@@ -68,23 +70,42 @@ impl ServedTerm {
     pub fn serve(&self, wire: Wire, accepted: Accepted) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let accepted = accepted.guarded_by(&self.guard);
         let (tasks, http_tasks, over) =
-            (self.instance.tasks(), self.instance.http_tasks(), self.over.clone());
+            (self.instance.tasks(), self.instance.http_tasks(), self.over.clone().cancelled_owned());
         match wire {
-            Wire::Line => Box::pin(until(over, tasks.track_future(self.instance.serve_line(accepted)))),
-            Wire::MySql => Box::pin(until(over, tasks.track_future(self.instance.serve_mysql(accepted)))),
+            Wire::Line => {
+                Box::pin(UntilOver { serving: tasks.track_future(self.instance.serve_line(accepted)), over })
+            }
+            Wire::MySql => {
+                Box::pin(UntilOver { serving: tasks.track_future(self.instance.serve_mysql(accepted)), over })
+            }
             Wire::Http | Wire::Grpc => {
-                Box::pin(until(over, http_tasks.track_future(self.instance.serve_http(accepted))))
+                let serving = http_tasks.track_future(self.instance.serve_http(accepted));
+                Box::pin(UntilOver { serving, over })
             }
         }
     }
 }
 
-/// Cancel-safe if `serving` is.
-async fn until(over: CancellationToken, serving: impl Future<Output = ()>) {
-    tokio::select! {
-        biased;
-        () = serving => {}
-        () = over.cancelled_owned() => {}
+pin_project! {
+    /// What is served until the term is over. It is written by hand, since the future of an async function would be twice as
+    /// large.
+    struct UntilOver<F> {
+        #[pin]
+        serving: F,
+        #[pin]
+        over: WaitForCancellationFutureOwned,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for UntilOver<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        match this.serving.poll(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => this.over.poll(cx),
+        }
     }
 }
 
