@@ -82,7 +82,7 @@ pub struct World {
     cut_at: BTreeMap<(Place, Place), True>,
     /// The last moment at which anything was not well.
     pub last_fault: True,
-    /// Whoever must serve may wait for the end of late faults.
+    /// A node that must serve may wait for the end of late faults.
     pub patient: bool,
     /// How long a pause between the look at a guard and its write is at most.
     pub longest_pause: Duration,
