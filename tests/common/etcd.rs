@@ -109,8 +109,9 @@ impl Etcd {
         wait_for("a leader of etcd", || self.leader())
     }
 
-    /// What etcdctl prints.
+    /// What etcdctl prints, once a member leads: it does not wait for an election by itself.
     pub fn ctl(&self, args: &[&str]) -> String {
+        self.await_leader();
         let (printed, errors) = self.try_ctl(args);
         assert_eq!(errors, "", "etcdctl {args:?}");
         printed
