@@ -121,8 +121,6 @@ struct NodeShared {
     /// Where relayed connections enter.
     entrances: OnceLock<Entrances>,
     process: u64,
-    /// Writes that were refused in earlier terms.
-    refused: AtomicU64,
     /// When this node handed over last as the others did not reach it, in seconds of the boot clock; 0 if it never did.
     isolated: AtomicU64,
     /// The address of this node is known to be its own.
@@ -163,7 +161,6 @@ impl NodeShared {
             cluster,
             relays: watch::Sender::new(None),
             entrances: OnceLock::new(),
-            refused: AtomicU64::new(0),
             isolated: AtomicU64::new(0),
             is_reached: AtomicBool::new(false),
             cut_off: AtomicU64::new(0),
@@ -196,13 +193,6 @@ impl NodeShared {
             }
             are_its
         });
-        self.refused.fetch_add(leading.tenure.term.refused(), Ordering::Relaxed);
-    }
-
-    /// How many writes were refused as a term of this node was over.
-    fn refused(&self, front: &Front) -> u64 {
-        let now = if let Front::Serves(leading) = front { leading.tenure.term.refused() } else { 0 };
-        self.refused.load(Ordering::Relaxed) + now
     }
 }
 

@@ -10,7 +10,13 @@ mod tenure;
 mod tests;
 mod writes;
 
-use std::{sync::Arc, thread};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
 
 use tokio::{
     runtime,
@@ -51,6 +57,7 @@ pub struct Cluster {
     pub report: watch::Receiver<Arc<ClusterReport>>,
     orders: mpsc::UnboundedSender<DriverOrder>,
     ended: CancellationToken,
+    refused: Arc<AtomicU64>,
     _stop: DropGuard,
 }
 
@@ -73,10 +80,14 @@ impl Cluster {
         let (orders, orders_taken) = mpsc::unbounded_channel();
         let ended = CancellationToken::new();
         let stop = CancellationToken::new();
-        let outputs = Outputs { role, report, ended: ended.clone() };
+        let refused = Arc::default();
+        let outputs = Outputs { role, report, ended: ended.clone(), refused: Arc::clone(&refused) };
         let driver =
             NodeDriver::new(engine, config, clock, outputs, (orders.clone(), orders_taken), stop.clone());
-        (driver, Self { role: role_seen, report: report_seen, orders, ended, _stop: stop.drop_guard() })
+        (
+            driver,
+            Self { role: role_seen, report: report_seen, orders, ended, refused, _stop: stop.drop_guard() },
+        )
     }
 
     /// Whether this node takes the seat when it may be taken; it does from the start.
@@ -91,6 +102,11 @@ impl Cluster {
     pub fn drain(&self, exits: bool, successor: Option<String>) {
         // The thread is gone only after an end.
         let _ = self.orders.send(DriverOrder::Drain { exits, successor });
+    }
+
+    /// How many writes to clients were refused because a term of this node was over.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Resolves when this node leads no more and never will again: after a drain that exits, the seat is resigned.

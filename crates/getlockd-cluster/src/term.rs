@@ -6,7 +6,7 @@
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -35,7 +35,7 @@ pub struct Term {
     is_held: AtomicU64,
     /// Cancelled when sockets are to close, before the end or at it.
     closing: CancellationToken,
-    refused: AtomicU64,
+    refused: Arc<AtomicU64>,
 }
 
 /// Writes that wait.
@@ -52,11 +52,18 @@ impl Term {
             held: Mutex::default(),
             is_held: AtomicU64::new(1),
             closing: CancellationToken::new(),
-            refused: AtomicU64::new(0),
+            refused: Arc::default(),
         };
         term.boot.store(nanos(deadline.boot), Ordering::Release);
         term.raw.store(nanos(deadline.raw), Ordering::Release);
         term
+    }
+
+    /// Counts the writes that it refuses here, beside those of other terms: they are refused up to the end of the last
+    /// socket, when nobody asks the term any more.
+    #[must_use]
+    pub fn counting(self, refused: Arc<AtomicU64>) -> Self {
+        Self { refused, ..self }
     }
 
     /// Its number: the revision of the seat. A later term has a higher one.
@@ -171,7 +178,7 @@ impl Term {
         self.boot.load(Ordering::Acquire) == 0
     }
 
-    /// How many writes were refused as it was over.
+    /// How many writes were refused as it was over, with those of the terms that are counted with it.
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }

@@ -36,7 +36,7 @@ pub struct RelayStats {
     relayed: AtomicU64,
     parked: AtomicU64,
     cuts: [AtomicU64; CutCause::ALL.len()],
-    refused: AtomicU64,
+    refused: Arc<AtomicU64>,
 }
 
 /// One connection that is counted for as long as this lives.
@@ -76,8 +76,9 @@ impl RelayStats {
         self.cuts[cause as usize].fetch_add(connections, Ordering::Relaxed);
     }
 
-    pub(super) fn add_refused(&self, refused: u64) {
-        self.refused.fetch_add(refused, Ordering::Relaxed);
+    /// Where the guards of upstreams count what they refuse.
+    pub(super) fn refused_counter(&self) -> Arc<AtomicU64> {
+        self.refused.clone()
     }
 }
 

@@ -113,7 +113,7 @@ impl Relay {
         if answer.term != term || answer.left.is_zero() {
             return Err(route.not_serving());
         }
-        let guarded = Term::held(term, asked.after(answer.left));
+        let guarded = Term::held(term, asked.after(answer.left)).counting(self.stats.refused_counter());
         guarded.release();
         let (guard, farewells) = SocketGuard::new(Arc::new(guarded));
         let end = CancellationToken::new();
@@ -356,7 +356,6 @@ impl Control {
                 let _ = timeout(ttl, told).await;
             }
         }
-        stats.add_refused(self.guard.term().refused());
     }
 
     /// Resolves shortly before the end of the term.

@@ -172,7 +172,7 @@ impl NodeView for NodeShared {
             relayed: usize::try_from(self.relay.stats().relayed()).unwrap_or(usize::MAX),
             parked: usize::try_from(self.relay.stats().parked()).unwrap_or(usize::MAX),
             relay_cuts: CutCause::ALL.map(|cause| (cause.as_str(), self.relay.stats().cuts(cause))).to_vec(),
-            guard_refused: self.relay.stats().refused() + self.refused(&front),
+            guard_refused: self.relay.stats().refused() + self.cluster.refused(),
             holders: match &front {
                 Front::Serves(leading) => leading.instance.service().registry().holders(),
                 Front::Relays(_) | Front::Nobody => 0,

@@ -49,19 +49,14 @@ pub(super) enum Supply {
 }
 
 impl Leadership {
-    pub(super) fn new(
-        number: u64,
-        leader: Leader,
-        numbers: (Floors, Floors),
-        deadline: Moment,
-        now: Moment,
-    ) -> Self {
+    pub(super) fn new(term: Term, leader: Leader, numbers: (Floors, Floors), now: Moment) -> Self {
         let (first, ceiling) = numbers;
+        let (deadline, revision) = (term.deadline(), term.number());
         let leadership = Self {
-            term: Arc::new(Term::held(number, deadline)),
+            term: Arc::new(term),
             leader: Arc::new(leader),
             began: now,
-            revision: number,
+            revision,
             writes: Writes::default(),
             state: Arc::default(),
             tenure: None,
@@ -230,7 +225,7 @@ mod tests {
         };
         let now = Moment::now();
         let deadline = now.after(Duration::from_secs(54));
-        let mut leadership = Leadership::new(7, leader, (first, first.ahead()), deadline, now);
+        let mut leadership = Leadership::new(Term::held(7, deadline), leader, (first, first.ahead()), now);
         let tenure = leadership.publish(Leases::default(), mpsc::unbounded_channel().0);
         assert_eq!(tenure.promised_until(), now.after(Duration::from_secs(63)));
         let may_write = || tenure.term.check().is_ok();

@@ -1,7 +1,7 @@
 //! The loop of the driver: events of the engine, of the server and of time go to the machine, and what it says is done.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -25,6 +25,7 @@ use crate::{
     moment::Moment,
     record::{BeatRecord, Floors, HandOverRequest, Leader, Resigned, SeatRecord},
     seat::{Action, Event, Now, Seat, SeatConfig},
+    term::Term,
 };
 
 /// How often the machine looks at the clocks, if T is not so short that it must be more often.
@@ -45,6 +46,8 @@ pub(super) struct Outputs {
     pub(super) role: watch::Sender<Role>,
     pub(super) report: watch::Sender<Arc<ClusterReport>>,
     pub(super) ended: CancellationToken,
+    /// The writes that its terms refuse.
+    pub(super) refused: Arc<AtomicU64>,
 }
 
 /// What a call of the engine came to.
@@ -484,7 +487,8 @@ impl NodeDriver {
             Action::Beat { term, seat, n, with_leases } => self.beat(term, seat, n, with_leases),
             Action::Resign { term, seat, n, successor } => self.resign(term, seat, n, successor),
             Action::Begin { term, seat, first, ceiling, deadline } => {
-                self.leadership = Some(Leadership::new(term, seat, (first, ceiling), deadline, now));
+                let guard = Term::held(term, deadline).counting(Arc::clone(&self.outputs.refused));
+                self.leadership = Some(Leadership::new(guard, seat, (first, ceiling), now));
                 // The node that led before leads no more.
                 self.outputs.role.send_replace(Role::Nobody);
                 self.read_leases(term, term, Duration::ZERO);

@@ -18,6 +18,8 @@ async fn leader_that_is_cut_off_stops_before_another_leads() {
     assert_eq!(write.await, Err(NotWritten::Over));
     assert!(cut.elapsed() <= T, "{:?}", cut.elapsed());
     assert!(tenure.term.is_shut());
+    assert!(tenure.term.check().is_err());
+    assert_eq!(a.cluster.refused(), 1, "counted after the end of the term");
     let next = b.serves().await;
     let now = store.moment.after(store.began.elapsed());
     assert!(tenure.promised_until().left(now).is_zero(), "all that was promised has ended");
