@@ -83,7 +83,7 @@ impl SocketGuard {
 
 /// Closes normally if the peer has acknowledged all that was sent: the FIN is repeated until it does so too. Otherwise the
 /// kernel would repeat the reply as well, for as long as a client may be silent. So the connection is reset.
-fn close_at_end(socket: &Socket) {
+pub(super) fn close_at_end(socket: &Socket) {
     if kernel::has_unacknowledged_data(socket) {
         let _ = socket.set_linger(Some(Duration::ZERO));
     }

@@ -1,21 +1,12 @@
 //! The way from a relay to the cluster port of a leader, with or without TLS. The relay knows the certificate from the
 //! seat, by its digest, so no authority is needed.
 
-use std::{
-    fmt::Write,
-    io::{self, IoSlice},
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{fmt::Write, io, sync::Arc};
 
 use sha2::{Digest, Sha256};
 use socket2::SockRef;
 use subtle::ConstantTimeEq;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsAcceptor, TlsConnector,
     client::TlsStream,
@@ -26,6 +17,7 @@ use tokio_rustls::{
         pki_types::{CertificateDer, ServerName, UnixTime},
     },
 };
+use tokio_util::either::Either;
 
 /// The TLS of a cluster port: the certificate of the server as it was at the start, whose digest stands in the seat.
 #[derive(Clone, Debug)]
@@ -52,81 +44,32 @@ fn digest(certificate: &CertificateDer<'_>) -> String {
     })
 }
 
-/// A connection to a leader.
-#[derive(Debug)]
-pub(super) enum Hop {
-    Tcp(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+/// A connection to a leader, with or without TLS.
+pub(super) type Hop = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
+/// Connects. The caller bounds the time.
+///
+/// Cancel-safe: dropped, it closes the connection.
+pub(super) async fn connect(address: &str, tls: Option<&Arc<ClientConfig>>) -> io::Result<Hop> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let Some(config) = tls else { return Ok(Hop::Left(stream)) };
+    // The name is not looked at, and not sent.
+    let name = ServerName::try_from("getlockd").map_err(io::Error::other)?;
+    let secured = Box::pin(TlsConnector::from(config.clone()).connect(name, stream)).await?;
+    Ok(Hop::Right(Box::new(secured)))
 }
 
-impl Hop {
-    /// Connects. The caller bounds the time.
-    ///
-    /// Cancel-safe: dropped, it closes the connection.
-    pub(super) async fn connect(address: &str, tls: Option<&Arc<ClientConfig>>) -> io::Result<Self> {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        let Some(config) = tls else { return Ok(Self::Tcp(stream)) };
-        // The name is not looked at, and not sent.
-        let name = ServerName::try_from("getlockd").map_err(io::Error::other)?;
-        let secured = Box::pin(TlsConnector::from(config.clone()).connect(name, stream)).await?;
-        Ok(Self::Tls(Box::new(secured)))
-    }
-
-    pub(super) fn tcp(&self) -> &TcpStream {
-        match self {
-            Self::Tcp(stream) => stream,
-            Self::Tls(tls) => tls.get_ref().0,
-        }
-    }
-
-    /// The leader sees a reset instead of the end of the stream.
-    pub(super) fn reset(&self) {
-        let _ = SockRef::from(self.tcp()).set_linger(Some(std::time::Duration::ZERO));
+pub(super) fn tcp(hop: &Hop) -> &TcpStream {
+    match hop {
+        Hop::Left(stream) => stream,
+        Hop::Right(tls) => tls.get_ref().0,
     }
 }
 
-impl AsyncRead for Hop {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Hop {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
-            Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(_) => Poll::Ready(Ok(())),
-            Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
-        }
-    }
+/// The leader sees a reset instead of the end of the stream.
+pub(super) fn reset(hop: &Hop) {
+    let _ = SockRef::from(tcp(hop)).set_linger(Some(std::time::Duration::ZERO));
 }
 
 /// The TLS of a relay that trusts one certificate. Its authority and its names do not matter.

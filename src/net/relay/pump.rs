@@ -16,9 +16,10 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::hop::Hop;
+use super::hop::{self, Hop};
 use crate::net::{
-    Socket, kernel,
+    Socket,
+    guarded::close_at_end,
     silence::{Liveness, SilenceWatch, is_silent},
 };
 
@@ -93,7 +94,7 @@ impl Pump {
 
     /// Neither end may take what it has got so far for all.
     fn reset(&self) {
-        self.leader.reset();
+        hop::reset(&self.leader);
         let _ = SockRef::from(self.client.tcp()).set_linger(Some(Duration::ZERO));
     }
 
@@ -165,11 +166,9 @@ impl Future for Pump {
             (Poll::Ready(Ok(())), Poll::Pending) => {
                 let linger = this.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
                 if linger.as_mut().poll(cx).is_ready() {
-                    this.leader.reset();
-                    if kernel::has_unacknowledged_data(this.client.tcp()) {
-                        // The kernel would repeat the last words of a leader for longer than they are true.
-                        this.reset();
-                    }
+                    hop::reset(&this.leader);
+                    // The kernel would repeat the last words of a leader for longer than they are true.
+                    close_at_end(&SockRef::from(this.client.tcp()));
                     return Poll::Ready(());
                 }
             }

@@ -187,7 +187,7 @@ impl LeaderRoute {
     /// Cancel-safe.
     async fn dial(&self, introduction: &Introduction) -> Result<Hop, UpstreamError> {
         let dial = async {
-            let mut hop = Hop::connect(&self.leader.address, self.tls.as_ref()).await?;
+            let mut hop = hop::connect(&self.leader.address, self.tls.as_ref()).await?;
             hop.write_all(&introduction.encode()?).await?;
             hop.flush().await?;
             let mut frame = [0; FromLeader::LENGTH];
@@ -291,7 +291,7 @@ impl Upstream {
             leader = self.route.dial(&introduction) => leader?,
         };
         // A leader that does not read is alive; one that vanishes is found by the control connection.
-        self.keepalive().probe(leader.tcp()).map_err(unreachable)?;
+        self.keepalive().probe(hop::tcp(&leader)).map_err(unreachable)?;
         self.keepalive().prepare(client).map_err(unreachable)?;
         Ok(leader)
     }
