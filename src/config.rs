@@ -305,12 +305,12 @@ impl Config {
         if self.lease_min > self.lease_max {
             return wrong("--lease-min is more than --lease-max; lower it, or raise --lease-max");
         }
-        if self.cluster.engine.url.is_some() && self.store.file.is_some() {
+        if self.cluster.is_on() && self.store.file.is_some() {
             return wrong(
                 "--store is for a server alone: the leases of a cluster are in its etcd; leave --store out",
             );
         }
-        if self.cluster.engine.url.is_some() && Keepalive(self.keepalive).left().is_zero() {
+        if self.cluster.is_on() && Keepalive(self.keepalive).left().is_zero() {
             return wrong("--keepalive: in a cluster use at least 10s, or clients would trust no lock");
         }
         self.cluster.check()?;

@@ -138,9 +138,10 @@ enum BoundServer {
 
 impl BoundServer {
     fn new(config: &Config) -> Result<Self, StartError> {
-        Ok(match config.cluster.engine.url {
-            None => Self::Alone(Box::new(Server::bind(config)?)),
-            Some(_) => Self::Node(Box::new(Node::bind(config)?)),
+        Ok(if config.cluster.is_on() {
+            Self::Node(Box::new(Node::bind(config)?))
+        } else {
+            Self::Alone(Box::new(Server::bind(config)?))
         })
     }
 

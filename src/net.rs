@@ -31,7 +31,7 @@ pub use proxy::{HeaderError, Proxied, ProxyHeader};
 #[cfg(fuzzing)]
 pub use relay::fuzz;
 pub use relay::{
-    CutCause, Parked, PortTls, Relay, RelayPort, Relays, Upstream, UpstreamError, is_own_port, park,
+    CutCause, Parked, PortTls, Relay, RelayPort, RelayRow, Relays, Upstream, UpstreamError, is_own_port, park,
 };
 pub use rewind::Rewind;
 pub use socket::Socket;

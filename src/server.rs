@@ -131,9 +131,7 @@ impl Server {
 
     /// Reloads the users and the certificate while the server runs.
     pub fn reloader(&self) -> Reloader {
-        let config = self.instance.config();
-        let (tls, users) = (config.transport.tls.clone(), config.users().cloned());
-        Reloader { tls, users, current: self.current() }
+        self.instance.config().reloader(self.current())
     }
 
     /// Cancel this token to end a drain early: holders are told, and their locks are released.

@@ -109,6 +109,11 @@ pub struct ClusterFlags {
 }
 
 impl ClusterFlags {
+    /// Whether this server is a node of a cluster.
+    pub fn is_on(&self) -> bool {
+        self.engine.url.is_some()
+    }
+
     /// The address of the status port; none if it is off.
     pub fn status_addr(&self) -> Option<SocketAddr> {
         match self.status {
@@ -132,7 +137,7 @@ impl ClusterFlags {
     /// Checks the flags of a node against each other.
     pub(super) fn check(&self) -> Result<(), CliError> {
         let wrong = |what: &str| Err(CliError::Invalid(what.to_owned()));
-        if self.engine.url.is_none() {
+        if !self.is_on() {
             return Ok(());
         }
         if self.advertise.is_none() && self.listen.ip().is_unspecified() {

@@ -23,7 +23,7 @@ pub use hop::PortTls;
 pub use introduction::fuzz;
 pub use park::{Parked, park};
 pub use port::{RelayPort, is_own_port};
-pub use relays::Relays;
+pub use relays::{RelayRow, Relays};
 pub use stats::{CutCause, RelayStats};
 pub use upstream::{Relay, Upstream, UpstreamError};
 

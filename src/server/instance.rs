@@ -15,7 +15,7 @@ use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 
 use super::{
     plan::{Plan, StartError},
-    reload::CurrentService,
+    reload::{CurrentService, Reloader},
 };
 use crate::{
     config::{Config, Listen},
@@ -87,9 +87,9 @@ impl InstanceConfig {
         }
     }
 
-    /// The users that may log in; none if everybody may do everything.
-    pub fn users(&self) -> Option<&Arc<Users>> {
-        self.users.as_ref()
+    /// Reloads the users and the certificate, for what serves clients at that moment.
+    pub fn reloader(&self, current: Arc<dyn CurrentService>) -> Reloader {
+        Reloader { tls: self.transport.tls.clone(), users: self.users.clone(), current }
     }
 
     /// Where the connections of a wire enter, which has a listener.

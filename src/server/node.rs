@@ -235,9 +235,7 @@ impl Node {
 
     /// Reloads the users and the certificate while the node runs.
     pub fn reloader(&self) -> Reloader {
-        let config = &self.shared.config;
-        let (tls, users) = (config.transport.tls.clone(), config.users().cloned());
-        Reloader { tls, users, current: self.current() }
+        self.shared.config.reloader(self.current())
     }
 
     /// What serves clients now: nothing while another node leads.

@@ -138,7 +138,7 @@ pub fn check(config: &Config) -> Result<CheckReport, StartError> {
     let _ = writeln!(report, "users: {}", users(config, &plan));
     let _ = writeln!(report, "tls: {}", tls(config, &plan));
     let _ = writeln!(report, "store: {}", store(config)?);
-    if config.cluster.engine.url.is_some() {
+    if config.cluster.is_on() {
         warnings.extend(check_cluster(config, &mut report)?);
     }
     let _ = writeln!(report, "connections: at most {}{}", plan.max_connections, strangers(&plan));
@@ -180,8 +180,11 @@ fn users(config: &Config, plan: &Plan) -> String {
 
 fn store(config: &Config) -> Result<String, OpenError> {
     let Some(path) = &config.store.file else {
-        let in_cluster = config.cluster.engine.url.is_some();
-        let what = if in_cluster { "the etcd of the cluster" } else { "none: leases end with the server" };
+        let what = if config.cluster.is_on() {
+            "the etcd of the cluster"
+        } else {
+            "none: leases end with the server"
+        };
         return Ok(what.to_owned());
     };
     let found = match FileStore::check(path, config.store.anyway)? {

@@ -26,6 +26,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::{
     hand_over::{HandOverError, hand_over},
+    nodes::LOST_AFTER,
     report::{BEAT_BUCKETS, ClusterReport, LeaderChange},
     tenure::{Numbers, Tenure},
     writes::NotWritten,

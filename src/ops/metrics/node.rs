@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use getlockd_cluster::driver::BEAT_BUCKETS;
+use getlockd_cluster::driver::{BEAT_BUCKETS, LOST_AFTER};
 
 use super::encoder::Encoder;
 use crate::ops::node::NodeStatus;
@@ -20,7 +20,7 @@ fn of_the_term(node: &NodeStatus, encoder: &mut Encoder<'_>) -> fmt::Result {
     let help = "T, in seconds: how long a node sees no beat before it leads (--cluster-ttl)";
     encoder.gauge("getlockd_cluster_ttl_seconds", help, node.ttl.as_secs_f64())?;
     // This node announces itself too, so there is always one.
-    let lost_after = node.ttl * 3;
+    let lost_after = node.ttl * LOST_AFTER;
     let heard = node.report.nodes.iter().filter(|(_, ago)| *ago <= lost_after).count();
     let help = "Nodes that announced themselves within three times T";
     encoder.gauge("getlockd_cluster_nodes", help, heard as u64)?;

@@ -198,6 +198,7 @@ async fn begin(
             let Floors { token, session } = last.last_numbers();
             record::Floors { token, session }
         }),
+        // All of them: it is asked each tick, and closing that begins too early for some is safe.
         holders: Box::new(move || sessions.registry().count()),
     });
     Some(leading)

@@ -2,94 +2,71 @@
 
 use std::{
     sync::{Arc, Weak, atomic::Ordering},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use getlockd_cluster::{
-    driver::{ClusterReport, Role, Tenure},
+    driver::{ClusterReport, LOST_AFTER, LeaderChange, Role, Tenure},
     moment::Moment,
+    record::{Leader, NodeRecord},
+    term::Term,
 };
 
 use super::{Front, NodeShared};
 use crate::{
     core::cluster::{ChangeRow, ClusterStatus, ClusterView, NodeRole, NodeRow},
-    net::CutCause,
+    net::{CutCause, RelayRow},
     ops::{
         metrics::Sources,
         node::{LeaderPlace, NodeState, NodeStatus, NodeView, NotReady},
     },
 };
 
-/// After how many times T without a sign of life a node counts as lost.
-const LOST_AFTER: u32 = 3;
-
 /// The cluster of a leader, as its clients see it.
 #[derive(Debug)]
 pub(super) struct TermView {
-    /// Weak: the node has the term.
+    /// Weak: the node has the term, whose lock service has this.
     node: Weak<NodeShared>,
-    tenure: Weak<Tenure>,
-    status: Frozen,
-}
-
-/// What does not change in a term.
-#[derive(Debug)]
-struct Frozen {
-    node: String,
-    term: u64,
-    ttl: Duration,
-    takeover_delay: Duration,
-    since: std::time::SystemTime,
+    term: Arc<Term>,
+    leader: Arc<Leader>,
+    since: SystemTime,
 }
 
 impl TermView {
-    pub fn new(node: &Arc<NodeShared>, tenure: &Arc<Tenure>) -> Self {
-        let status = Frozen {
-            node: node.name.to_string(),
-            term: tenure.term.number(),
-            ttl: tenure.leader.ttl,
-            takeover_delay: tenure.leader.takeover_delay,
-            since: tenure.since,
-        };
-        Self { node: Arc::downgrade(node), tenure: Arc::downgrade(tenure), status }
+    pub fn new(node: &Arc<NodeShared>, tenure: &Tenure) -> Self {
+        let Tenure { term, leader, since, .. } = tenure;
+        Self { node: Arc::downgrade(node), term: term.clone(), leader: leader.clone(), since: *since }
     }
 }
 
 impl ClusterView for TermView {
     fn status(&self) -> ClusterStatus {
-        let Frozen { node, term, ttl, takeover_delay, since } = &self.status;
-        let shared = self.node.upgrade();
-        let report = shared.as_ref().map(|shared| shared.report()).unwrap_or_default();
-        let relayed = |name: &str| match shared.as_ref().map(|shared| shared.front.borrow().clone()) {
-            Some(Front::Serves(leading)) => {
-                let rows = leading.relays.rows();
-                rows.iter().filter(|row| *row.node == *name).map(|row| row.relayed).sum()
-            }
-            _ => 0,
+        let Self { node, term, leader, since } = self;
+        let node = node.upgrade();
+        let report = node.as_ref().map(|node| node.report()).unwrap_or_default();
+        let relays = match node.as_ref().map(|node| node.front.borrow().clone()) {
+            Some(Front::Serves(served)) => served.relays.rows(),
+            _ => Vec::new(),
         };
         ClusterStatus {
-            node: node.clone(),
-            term: *term,
+            node: leader.node.clone(),
+            term: term.number(),
             leader_since: *since,
-            ttl: *ttl,
-            takeover_delay: *takeover_delay,
-            left: self.tenure.upgrade().map(|tenure| tenure.term.left(Moment::now())).unwrap_or_default(),
-            nodes: rows(&report, node, *ttl, relayed),
+            ttl: leader.ttl,
+            takeover_delay: leader.takeover_delay,
+            left: term.left(Moment::now()),
+            nodes: rows(&report, leader, &relays),
             changes: changes(&report),
         }
     }
 }
 
-fn rows(
-    report: &ClusterReport,
-    leader: &str,
-    ttl: Duration,
-    relayed: impl Fn(&str) -> usize,
-) -> Vec<NodeRow> {
-    let row = |(record, seen): &(getlockd_cluster::record::NodeRecord, Duration)| NodeRow {
+fn rows(report: &ClusterReport, leader: &Leader, relays: &[RelayRow]) -> Vec<NodeRow> {
+    let relayed = |node: &str| relays.iter().filter(|row| *row.node == *node).map(|row| row.relayed).sum();
+    let row = |(record, seen): &(NodeRecord, Duration)| NodeRow {
         role: match &record.node {
-            node if node == leader => NodeRole::Leader,
-            _ if *seen > ttl * LOST_AFTER => NodeRole::Lost,
+            node if *node == leader.node => NodeRole::Leader,
+            _ if *seen > leader.ttl * LOST_AFTER => NodeRole::Lost,
             _ => NodeRole::Follower,
         },
         relayed: relayed(&record.node),
@@ -103,7 +80,7 @@ fn rows(
 }
 
 fn changes(report: &ClusterReport) -> Vec<ChangeRow> {
-    let row = |change: &getlockd_cluster::driver::LeaderChange| ChangeRow {
+    let row = |change: &LeaderChange| ChangeRow {
         at: change.at,
         leader: change.leader.clone(),
         term: change.term,

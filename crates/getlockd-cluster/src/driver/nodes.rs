@@ -11,6 +11,9 @@ use crate::{
     record::{Leader, NodeRecord},
 };
 
+/// After how many times T without a sign of life a node counts as lost.
+pub const LOST_AFTER: u32 = 3;
+
 /// How long what a node announced is kept after the last change.
 const FORGOTTEN: Duration = Duration::from_hours(24);
 
@@ -96,7 +99,7 @@ impl KnownNodes {
     }
 
     fn successors(&self, now: Moment) -> impl Iterator<Item = &NodeRecord> {
-        let lost = self.ttl * 3;
+        let lost = self.ttl * LOST_AFTER;
         self.seen
             .values()
             .filter(move |seen| seen.changed.elapsed_at_most(now) < lost)

@@ -48,7 +48,7 @@ pub(super) struct TenureState {
 pub struct Numbers {
     /// The numbers that were given last.
     pub last: Box<dyn Fn() -> Floors + Send + Sync>,
-    /// How many sessions hold locks.
+    /// How many sessions hold locks, or more: closing begins earlier by so many.
     pub holders: Box<dyn Fn() -> usize + Send + Sync>,
 }
 
