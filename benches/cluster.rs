@@ -38,9 +38,8 @@ use common::{
     load::Load,
     median,
 };
-use futures_util::future::join_all;
 use nodes::cluster;
-use pairs::{Grpc, Http, Round};
+use pairs::{Grpc, HEADS, Http, Round, goal, take_many};
 use tokio::runtime::Runtime;
 
 const ETCDS: usize = 3;
@@ -50,17 +49,11 @@ const LEASE_ROUNDS: usize = 5;
 const CLIENTS: usize = 32;
 const IDLE: (usize, usize) = (100, 5_000);
 const LEASES: usize = 100_000;
-/// How long they run: beyond the end of the bench.
-const HOUR_MS: u64 = 3_600_000;
-/// That take them.
-const HANDS: usize = 64;
 
 /// What the goals allow.
 const MOST_LEADER: f64 = 1.03;
 const MOST_RELAY: f64 = 1.15;
 const MOST_IDLE: usize = 1_500;
-const LEAST_RATE: f64 = 0.5;
-const MOST_P99: f64 = 3.0;
 const MOST_RESTORE: Duration = Duration::from_secs(2);
 
 fn main() {
@@ -83,10 +76,6 @@ fn main() {
             part(&etcd);
         }
     }
-}
-
-fn goal(is_met: bool) -> &'static str {
-    if is_met { "met" } else { "missed" }
 }
 
 const fn load(connections: usize, depth: usize) -> Load {
@@ -170,34 +159,6 @@ impl<'a> Row<'a> {
     fn of(name: &'static str, work: impl Fn(&Runtime) -> Round + 'a) -> Self {
         Self { name, work: Box::new(work), rounds: Vec::new() }
     }
-
-    fn show(&self) {
-        let (rate, least, most) = median(self.rounds.iter().map(|round| round.pairs_a_second).collect());
-        print!("{:<26} {rate:>7.0} {:<18}", self.name, format!("({least:.0} to {most:.0})"));
-        for step in [0, 1] {
-            for thousandths in [500, 990] {
-                let took = self.rounds.iter().map(|round| round.within(thousandths)[step]);
-                print!(" {:>6.2}", median(took.collect()).0);
-            }
-            print!("   ");
-        }
-        println!();
-    }
-
-    fn beside(&self, bare: &Self) {
-        let ratio = |of: &dyn Fn(&Round) -> f64| {
-            let pairs = self.rounds.iter().zip(&bare.rounds);
-            median(pairs.map(|(round, bare)| of(round) / of(bare)).collect())
-        };
-        let (rate, least, most) = ratio(&|round| round.pairs_a_second);
-        let [(take, ..), (free, ..)] = [0, 1].map(|step| ratio(&|round| round.within(990)[step]));
-        println!(
-            "{:<26} {rate:.2} ({least:.2} to {most:.2}) of the rate ({}), p99 {take:.2} and {free:.2} times ({})",
-            self.name,
-            goal(rate >= LEAST_RATE),
-            goal(take <= MOST_P99 && free <= MOST_P99)
-        );
-    }
 }
 
 fn leases(etcd: &Etcd) {
@@ -226,12 +187,14 @@ fn leases(etcd: &Etcd) {
     println!(
         "\n{CLIENTS} clients, each takes and frees a durable lease; medians of {LEASE_ROUNDS} rounds in turns (least to most)\n"
     );
-    println!("                           pairs a second             take p50, p99    free p50, p99, ms");
-    rows.iter().for_each(Row::show);
+    println!("{HEADS}");
+    for row in &rows {
+        println!("{}", pairs::row(row.name, &row.rounds));
+    }
     println!();
     let [bare, others @ ..] = &rows;
     for row in others {
-        row.beside(bare);
+        println!("{}", pairs::beside(row.name, &row.rounds, &bare.rounds));
     }
 }
 
@@ -243,7 +206,7 @@ fn restore(etcd: &Etcd) {
     );
     for (what, prefix, count) in [("no lease", "restore-none", 0), ("100,000 leases", "restore", LEASES)] {
         let mut nodes = cluster(etcd, prefix, 2, &flags);
-        take(nodes[0].http, count);
+        runtime().block_on(take_many(nodes[0].http, count));
         let mut took = Vec::new();
         for _ in 0..LEASE_ROUNDS {
             nodes[0].server.ask_to_end();
@@ -257,15 +220,4 @@ fn restore(etcd: &Etcd) {
         let is_met = middle <= MOST_RESTORE.as_secs_f64() * 1e3;
         println!("{what:<16} {middle:>8.0} ({least:.0} to {most:.0})  {}", goal(is_met));
     }
-}
-
-/// Takes so many leases.
-fn take(port: u16, count: usize) {
-    let each = count / HANDS + 1;
-    runtime().block_on(join_all((0..HANDS).map(async |hand| {
-        let mut client = Http::connect(port, String::new()).await;
-        for lease in (hand * each..(hand + 1) * each).take_while(|lease| *lease < count) {
-            client.take_named(&format!("lease-{lease}"), HOUR_MS).await;
-        }
-    })));
 }

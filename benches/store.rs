@@ -28,8 +28,7 @@ use std::{
 };
 
 use common::{Server, median};
-use futures_util::future::join_all;
-use pairs::{Client, Grpc, Http, Round};
+use pairs::{Client, Grpc, HEADS, Http, Round, goal, take_many};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -38,14 +37,8 @@ const CLIENTS: usize = 32;
 const SYNCS: usize = 201;
 
 const LEASES: usize = 100_000;
-/// How long they run: beyond the end of the bench.
-const HOUR_MS: u64 = 3_600_000;
-/// That take them.
-const HANDS: usize = 64;
 
-/// What the goals allow: of the rate of the bare loop, of its p99, and of a start.
-const LEAST_RATE: f64 = 0.5;
-const MOST_P99: f64 = 3.0;
+/// What the goals allow a start to take, in milliseconds.
 const MOST_START: f64 = 1_000.0;
 
 /// How long a server may take to end.
@@ -137,15 +130,7 @@ impl<'a> Row<'a> {
     }
 
     fn show(&self) {
-        let (rate, least, most) = median(self.rounds.iter().map(|round| round.pairs_a_second).collect());
-        print!("{:<22} {rate:>7.0} {:<18}", self.name, format!("({least:.0} to {most:.0})"));
-        for step in [0, 1] {
-            for thousandths in [500, 990] {
-                let took = self.rounds.iter().map(|round| round.within(thousandths)[step]);
-                print!(" {:>6.2}", median(took.collect()).0);
-            }
-            print!("   ");
-        }
+        print!("{}", pairs::row(self.name, &self.rounds));
         if !self.cpu.is_empty() {
             print!("{:>6.0}", median(self.cpu.clone()).0);
         }
@@ -180,14 +165,12 @@ fn rate() {
         "{CLIENTS} clients, each takes and frees a lease of its own; medians of {ROUNDS} rounds in turns (least to most)"
     );
     println!("an fdatasync of 4 kB on this disk: {:.2} ms\n", sync_ms());
-    println!(
-        "                       pairs a second             take p50, p99    free p50, p99, ms   CPU, us a pair"
-    );
+    println!("{HEADS}   CPU, us a pair");
     rows.iter().for_each(Row::show);
     println!();
     let [bare, others @ ..] = &rows;
     for row in others {
-        beside(row, bare);
+        println!("{}", pairs::beside(row.name, &row.rounds, &bare.rounds));
     }
 }
 
@@ -203,36 +186,6 @@ fn sync_ms() -> f64 {
         since.elapsed().as_secs_f64() * 1e3
     };
     median((0..SYNCS).map(sync).collect()).0
-}
-
-/// The ratios to the bare loop.
-fn beside(row: &Row<'_>, bare: &Row<'_>) {
-    let ratio = |of: &dyn Fn(&Round) -> f64| {
-        median(row.rounds.iter().zip(&bare.rounds).map(|(round, bare)| of(round) / of(bare)).collect())
-    };
-    let (rate, least, most) = ratio(&|round| round.pairs_a_second);
-    let [(take, ..), (free, ..)] = [0, 1].map(|step| ratio(&|round| round.within(990)[step]));
-    println!(
-        "{:<15} {rate:.2} ({least:.2} to {most:.2}) of the rate ({}), p99 {take:.2} and {free:.2} times ({})",
-        row.name,
-        goal(rate >= LEAST_RATE),
-        goal(take <= MOST_P99 && free <= MOST_P99)
-    );
-}
-
-fn goal(is_met: bool) -> &'static str {
-    if is_met { "met" } else { "missed" }
-}
-
-/// Takes all leases.
-fn take_all(port: u16) {
-    let each = LEASES / HANDS + 1;
-    runtime().block_on(join_all((0..HANDS).map(async |hand| {
-        let mut client = Http::connect(port, String::new()).await;
-        for lease in (hand * each..(hand + 1) * each).take_while(|lease| *lease < LEASES) {
-            client.take_named(&format!("lease-{lease}"), HOUR_MS).await;
-        }
-    })));
 }
 
 /// A server that has started.
@@ -259,7 +212,7 @@ fn start(folder: TempDir) -> Started {
 fn restore() {
     let (mut none, mut stopped, mut killed) = (Vec::new(), Vec::new(), Vec::new());
     let mut durable = Getlockd::start(true);
-    take_all(durable.port);
+    runtime().block_on(take_many(durable.port, LEASES));
     for _ in 0..ROUNDS {
         none.push(start(folder()).took);
         assert!(durable.server.stop(END).is_some(), "it does not end");
@@ -290,7 +243,7 @@ fn memory() {
     let [without, with] = [false, true].map(|is_durable| {
         let getlockd = Getlockd::start(is_durable);
         let empty = getlockd.server.memory();
-        take_all(getlockd.port);
+        runtime().block_on(take_many(getlockd.port, LEASES));
         (getlockd, empty)
     });
     let of = |(getlockd, empty): &(Getlockd, usize)| getlockd.server.memory().saturating_sub(*empty) / LEASES;

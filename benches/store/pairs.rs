@@ -1,4 +1,5 @@
-//! Clients that take and free leases one after the other, and how long each step takes them.
+//! Clients that take and free leases one after the other, and how long each step takes them, as the benches of what
+//! makes leases durable show it.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use tokio::{
 };
 use tonic::transport::Channel;
 
-use super::common::http;
+use super::common::{http, median};
 
 /// How long each round runs, and how long before it counts.
 const TIME: Duration = Duration::from_secs(2);
@@ -18,6 +19,15 @@ const FIRST: Duration = Duration::from_millis(300);
 
 /// Long enough that none ends by itself.
 const TTL_MS: u64 = 60_000;
+
+/// How long leases run that stay to the end of the bench and beyond.
+const HOUR_MS: u64 = 3_600_000;
+/// Connections that take them.
+const HANDS: usize = 64;
+
+/// What the goals allow: of the rate of a bare loop, and of its p99.
+const LEAST_RATE: f64 = 0.5;
+const MOST_P99: f64 = 3.0;
 
 /// What takes one lease, and frees it.
 pub trait Client {
@@ -59,6 +69,50 @@ impl Round {
     }
 }
 
+/// What `row` prints below `HEADS`.
+pub const HEADS: &str =
+    "                           pairs a second             take p50, p99    free p50, p99, ms";
+
+/// The medians of rounds, without the end of the line.
+pub fn row(name: &str, rounds: &[Round]) -> String {
+    let (rate, least, most) = median(rounds.iter().map(|round| round.pairs_a_second).collect());
+    let within = |step: usize, thousandths| {
+        median(rounds.iter().map(|round| round.within(thousandths)[step]).collect()).0
+    };
+    let steps = [0, 1].map(|step| format!(" {:>6.2} {:>6.2}   ", within(step, 500), within(step, 990)));
+    format!("{name:<26} {rate:>7.0} {:<18}{}", format!("({least:.0} to {most:.0})"), steps.concat())
+}
+
+/// The ratios to the rounds of a bare loop, which took turns with these.
+pub fn beside(name: &str, rounds: &[Round], bare: &[Round]) -> String {
+    let ratio = |of: &dyn Fn(&Round) -> f64| {
+        median(rounds.iter().zip(bare).map(|(round, bare)| of(round) / of(bare)).collect())
+    };
+    let (rate, least, most) = ratio(&|round| round.pairs_a_second);
+    let [(take, ..), (free, ..)] = [0, 1].map(|step| ratio(&|round| round.within(990)[step]));
+    format!(
+        "{name:<26} {rate:.2} ({least:.2} to {most:.2}) of the rate ({}), p99 {take:.2} and {free:.2} times ({})",
+        goal(rate >= LEAST_RATE),
+        goal(take <= MOST_P99 && free <= MOST_P99)
+    )
+}
+
+pub fn goal(is_met: bool) -> &'static str {
+    if is_met { "met" } else { "missed" }
+}
+
+/// Takes so many leases, of names of 11 bytes or less.
+pub async fn take_many(port: u16, count: usize) {
+    let each = count / HANDS + 1;
+    join_all((0..HANDS).map(async |hand| {
+        let mut client = Http::connect(port, String::new()).await;
+        for lease in (hand * each..(hand + 1) * each).take_while(|lease| *lease < count) {
+            client.take_named(&format!("lease-{lease}"), HOUR_MS).await;
+        }
+    }))
+    .await;
+}
+
 /// How many pairs it did, and the steps of those that count.
 async fn work(mut client: impl Client, start: Instant) -> (usize, Vec<(Duration, Duration)>) {
     let (mut pairs, mut steps) = (0, Vec::new());
@@ -94,7 +148,7 @@ impl Http {
     }
 
     /// Takes a lease of this name.
-    pub async fn take_named(&mut self, name: &str, ttl_ms: u64) {
+    async fn take_named(&mut self, name: &str, ttl_ms: u64) {
         self.ask("acquire", &format!(r#"{{"resourceName":"{name}","ttlMs":{ttl_ms}}}"#)).await;
         self.token = http::lock_token(std::str::from_utf8(&self.reply).unwrap());
     }

@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{
     claims::{Basis, Claim},
-    session::{Asking, Over, PATIENCE, Session},
+    session::{Asking, Got, NoAnswer, Over, PATIENCE, Session},
 };
 use crate::{
     caller::{Mode, NO, Said, Wire, Wish, YES},
@@ -140,6 +140,39 @@ pub(super) async fn run(scene: &Scene, seed: u64) {
     join_all(clients).await;
 }
 
+/// A lock that was asked for and answered, both by the tape, and its fencing token if it was granted.
+struct Answered {
+    name: usize,
+    asked: u64,
+    told: u64,
+    token: Option<u64>,
+}
+
+/// Asks for any lock, and writes down what came of it. None if the session is over.
+async fn any_lock(
+    scene: &Scene,
+    diary: &mut Diary,
+    dice: &mut Dice,
+    get: impl AsyncFnOnce(&str, u64) -> Result<Got, NoAnswer>,
+) -> Option<Answered> {
+    let (name, wait_ms) = any_wish(dice);
+    let text = &scene.names[name];
+    let wish = Wish { name: text, mode: Mode::Exclusive, wait_ms: at_least_ms(wait_ms) };
+    let asked = scene.asks();
+    match get(text, wait_ms).await {
+        Ok(got) => {
+            let when = scene.when(asked);
+            diary.got(name, wish, when, got);
+            Some(Answered { name, asked, told: when.until, token: got.1.filter(|_| got.0 == YES) })
+        }
+        Err(why) => {
+            scene.tally.count(why.kind());
+            diary.open_get(name, wish, asked);
+            None
+        }
+    }
+}
+
 /// Sessions of plain clients, one after the other: they believe in what they hold until the connection ends.
 async fn open(scene: &Scene, wire: Wire, mut dice: Dice) {
     while scene.goes_on() {
@@ -166,33 +199,21 @@ async fn open_session(
 ) -> u64 {
     let mut alive = scene.tape.now();
     for _ in 0..=dice.below(8) {
-        let (name, wait_ms) = any_wish(dice);
-        let text = &scene.names[name];
-        let wish = Wish { name: text, mode: Mode::Exclusive, wait_ms: at_least_ms(wait_ms) };
-        let asked = scene.asks();
-        let got = match session.get(text, wait_ms).await {
-            Ok(got) => got,
-            Err(why) => {
-                scene.tally.count(why.kind());
-                diary.open_get(name, wish, asked);
-                return alive;
-            }
-        };
-        let when = scene.when(asked);
-        diary.got(name, wish, when, got);
+        let get = async |name: &str, wait_ms| session.get(name, wait_ms).await;
+        let answered = any_lock(scene, diary, dice, get).await;
+        let Some(Answered { name, asked, told, token }) = answered else { return alive };
         alive = asked;
-        let Some(token) = got.1.filter(|_| got.0 == YES) else { continue };
+        let Some(token) = token else { continue };
         scene.granted("granted");
         let is_closed = timeout(scene.any_hold(dice), session.closed()).await.is_ok();
         let until = scene.tape.now();
         let basis = Basis::Open;
-        let told = when.until;
         scene.claim(Claim { name, basis, is_shared: false, node, asked, told, until, is_closed, token });
         if is_closed {
             scene.tally.count("told of the end");
             return alive;
         }
-        if !session.release(text).await {
+        if !session.release(&scene.names[name]).await {
             diary.open_release(name, until);
             return alive;
         }
@@ -229,34 +250,23 @@ async fn asking_session(
 ) -> u64 {
     let mut alive = scene.tape.now();
     for _ in 0..=dice.below(8) {
-        let (name, wait_ms) = any_wish(dice);
-        let text = &scene.names[name];
-        let wish = Wish { name: text, mode: Mode::Exclusive, wait_ms: at_least_ms(wait_ms) };
-        let asked = scene.asks();
-        let got = match session.get(text, wait_ms).await {
-            Ok(got) => got,
-            Err(why) => {
-                scene.tally.count(why.kind());
-                diary.open_get(name, wish, asked);
-                return alive;
-            }
-        };
-        let when = scene.when(asked);
-        diary.got(name, wish, when, got);
+        let get = async |name: &str, wait_ms| session.get(name, wait_ms).await;
+        let answered = any_lock(scene, diary, dice, get).await;
+        let Some(Answered { name, asked, told, token }) = answered else { return alive };
         alive = asked;
-        let Some(token) = got.1.filter(|_| got.0 == YES) else { continue };
+        let Some(token) = token else { continue };
         scene.granted("granted to one that asks");
         let held = session.hold(scene.any_hold(dice)).await;
         let now = scene.tape.now();
         let until = now.min(session.believes_until());
         let basis = Basis::Told;
-        let (told, is_closed) = (when.until, held == Err(Over::Closed));
+        let is_closed = held == Err(Over::Closed);
         scene.claim(Claim { name, basis, is_shared: false, node, asked, told, until, is_closed, token });
         if let Err(over) = held {
             scene.tally.count(if over == Over::Late { "nothing left" } else { "told of the end" });
             return if over == Over::Late { until } else { alive };
         }
-        if session.release(text).await != Ok(true) {
+        if session.release(&scene.names[name]).await != Ok(true) {
             diary.open_release(name, until);
             return alive;
         }
