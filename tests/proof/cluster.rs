@@ -9,7 +9,7 @@
 //!
 //! `cargo test --test proof cluster` takes some faults, `CLUSTER_MINUTES=60 cargo test --test proof cluster -- --nocapture`
 //! takes all, again and again. `CLUSTER_SEED` begins elsewhere: the seed fixes faults, their lengths and what clients
-//! want; who comes first is up to the machine. It needs root, iproute2, iptables, etcd, strace and libfaketime.
+//! want; the machine decides the order in which they come. It needs root, iproute2, iptables, etcd, strace and libfaketime.
 
 mod claims;
 mod disturbance;

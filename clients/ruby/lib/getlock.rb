@@ -563,7 +563,7 @@ class GetLock
 
     def asked? = !@asked.empty?
 
-    # When one who waits for a lock looks whether the leader of a cluster is still there. A server alone stays.
+    # When a waiting client checks that the leader of a cluster is still there; never on a server alone.
     def look_at
       return Float::INFINITY unless @term
 

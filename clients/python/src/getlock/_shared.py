@@ -401,7 +401,7 @@ class Term:
         return self._asked[-1] + (self._time_of(self._left) if self._left else ANSWER_TIME)
 
     def look_at(self) -> float:
-        """When one who waits for a lock looks whether the leader of a cluster is still there. A server alone stays."""
+        """When a waiting client checks that the leader of a cluster is still there; never on a server alone."""
         if not self._number or self._cluster is None:
             return math.inf
         return self._asked[-1] + self._cluster.longest if self._asked else self.promised_until

@@ -276,7 +276,7 @@ class Talk(Dialogue):
         return min(self.late_at(), self.term.look_at())
 
     def asks_again(self) -> bytes:
-        """The question of one who has heard nothing until `look_at`; nothing if that was the last chance."""
+        """The question that follows if nothing has come by `look_at`; nothing if that was the last chance."""
         return b"" if self.term.is_asked() or clock() >= self.late_at() else self.question()
 
     def is_over(self) -> bool:
